@@ -1,0 +1,55 @@
+"""batchscore: batch scoring on Spark that validates, scores, publishes and audits in one pass.
+
+Executors import this package, so it imports nothing itself: public names load on first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from batchscore.api import load, plan, preview, quarantine, run, runs, scores, session, show
+    from batchscore.config import Job, JobConfig
+    from batchscore.errors import BatchscoreError
+    from batchscore.records import Plan, RunRecord
+
+_HOMES = {
+    "BatchscoreError": "errors",
+    "Job": "config",
+    "JobConfig": "config",
+    "Plan": "records",
+    "RunRecord": "records",
+    "load": "api",
+    "plan": "api",
+    "preview": "api",
+    "quarantine": "api",
+    "run": "api",
+    "runs": "api",
+    "scores": "api",
+    "session": "api",
+    "show": "api",
+}
+
+__all__ = [
+    "BatchscoreError",
+    "Job",
+    "JobConfig",
+    "Plan",
+    "RunRecord",
+    "load",
+    "plan",
+    "preview",
+    "quarantine",
+    "run",
+    "runs",
+    "scores",
+    "session",
+    "show",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"batchscore.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'batchscore' has no attribute '{name}'")

@@ -1,0 +1,193 @@
+"""The audit as a fold over the scores log: what was committed is projected once, in order, whoever does it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from batchscore.audit.chain import GENESIS, seal
+from batchscore.errors import WriteError
+from batchscore.ports import Commit, TablePort
+
+HEAD_KEY = "batchscore_chain"
+CHAIN_ID = "chain"
+MAX_TRIES = 10
+# Maintenance that changes no row, and our own creation of the table.
+QUIET_OPERATIONS = frozenset(
+    {
+        "CREATE TABLE",
+        "CREATE OR REPLACE TABLE",
+        "OPTIMIZE",
+        "VACUUM START",
+        "VACUUM END",
+        "SET TBLPROPERTIES",
+        "UNSET TBLPROPERTIES",
+        "ADD CONSTRAINT",
+        "ANALYZE TABLE",
+        "UPGRADE PROTOCOL",
+        "COMPUTE STATS",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The end of the chain.
+
+    Attributes:
+        seq: Sequence number of the last row; 0 before the first.
+        sha256: Its digest; 64 zeros before the first.
+        scores_version: Last version of the scores log that was projected; -1 before the first.
+    """
+
+    seq: int
+    sha256: str
+    scores_version: int
+
+
+def read_head(audit: TablePort) -> Head:
+    """The end of the chain, from the audit log's own commit metadata: no row is read.
+
+    Raises:
+        WriteError: The table has rows of ours no more, or never had.
+    """
+    for version in range(audit.version(), -1, -1):
+        commit = next((c for c in audit.commits(version - 1) if c.version == version), None)
+        head = _head_of(commit)
+        if head is not None:
+            return head
+        if commit is not None and commit.operation.startswith("CREATE"):
+            break
+    return Head(0, GENESIS, -1)
+
+
+def fold(
+    scores: TablePort,
+    audit: TablePort,
+    frame_schema: Any,
+    *,
+    events: Sequence[Mapping[str, Any]] = (),
+    additions: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Head:
+    """Project the scores log's new commits into the audit table, and add events; each exactly once.
+
+    The append is a compare-and-set: its transaction version is the audit table's version as read, plus one, so of
+    two folds from the same state one commits and the other starts over.
+
+    Args:
+        scores: The scores table, whose log is projected.
+        audit: The audit table.
+        frame_schema: Its columns.
+        events: Records of runs that left no scores commit, such as failed ones.
+        additions: Run id to what the record could not know before its commit, such as publish timings.
+
+    Returns:
+        The new end of the chain.
+
+    Raises:
+        WriteError: The append did not land in ten tries.
+    """
+    failure: Exception | None = None
+    for _ in range(MAX_TRIES):
+        with audit.lock():
+            version = audit.version()
+            head = read_head(audit)
+            commits = scores.commits(head.scores_version) if scores.exists() else []
+            records = [*_project(commits, scores, audit, additions or {}), *events]
+            if not records:
+                return head
+            rows, end = _seal_all(records, head, commits)
+            metadata = json.dumps(
+                {HEAD_KEY: {"seq": end.seq, "sha256": end.sha256, "scores_version": end.scores_version}}
+            )
+            try:
+                audit.append(
+                    audit.frame_of(rows, frame_schema), app_id=CHAIN_ID, txn_version=version + 1, metadata=metadata
+                )
+            except Exception as error:  # whatever it says, only the log decides
+                failure = error
+            if any(commit.metadata == metadata for commit in audit.commits(version)):
+                return end
+    raise WriteError(
+        f"audit {audit.location}: expected {len(records)} records to be appended; they did not land in {MAX_TRIES} "
+        "tries. The scores are as published; the next run, or `batchscore runs`, writes what is missing."
+    ) from failure
+
+
+def _seal_all(records: Sequence[Mapping[str, Any]], head: Head, commits: Sequence[Commit]) -> tuple[list[Any], Head]:
+    rows = []
+    seq, sha256 = head.seq, head.sha256
+    for record in records:
+        seq += 1
+        row = seal(record, seq, sha256)
+        sha256 = row["sha256"]
+        rows.append(row)
+    version = commits[-1].version if commits else head.scores_version
+    return rows, Head(seq, sha256, version)
+
+
+def _project(
+    commits: Sequence[Commit], scores: TablePort, audit: TablePort, additions: Mapping[str, Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    records = []
+    for commit in commits:
+        core = _core_of(commit)
+        if core is not None:
+            records.append(_complete(core, commit, audit, additions))
+        elif commit.operation not in QUIET_OPERATIONS:
+            records.append(_foreign(commit, scores))
+    return records
+
+
+def _complete(
+    core: Mapping[str, Any], commit: Commit, audit: TablePort, additions: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """The run's whole record from its detail file, proved by the digest in the commit; else the core alone."""
+    found = audit.read_side_file(f"{core['detail_sha256']}.json")
+    record: dict[str, Any] = dict(core)
+    if found is not None and hashlib.sha256(found).hexdigest() == core["detail_sha256"]:
+        record = json.loads(found)
+        record["detail_sha256"] = core["detail_sha256"]
+    else:
+        record["detail"] = "missing" if found is None else "changed"
+    record["commits"] = {**record.get("commits", {}), "scores": commit.version}
+    record["chain_seen"] = core.get("chain")
+    for key, value in additions.get(str(core["run_id"]), {}).items():
+        record[key] = {**record.get(key, {}), **value} if isinstance(value, Mapping) else value
+    return record
+
+
+def _foreign(commit: Commit, scores: TablePort) -> dict[str, Any]:
+    return {
+        "kind": "foreign",
+        "status": "foreign",
+        "operation": commit.operation,
+        "table": scores.location,
+        "commits": {"scores": commit.version},
+        "timestamp_ms": commit.timestamp_ms,
+    }
+
+
+def _core_of(commit: Commit) -> dict[str, Any] | None:
+    found = _json(commit)
+    core = found.get("batchscore") if found else None
+    return core if isinstance(core, dict) else None
+
+
+def _head_of(commit: Commit | None) -> Head | None:
+    found = _json(commit) if commit else None
+    head = found.get(HEAD_KEY) if found else None
+    return Head(int(head["seq"]), str(head["sha256"]), int(head["scores_version"])) if head else None
+
+
+def _json(commit: Commit) -> dict[str, Any] | None:
+    if not commit.metadata:
+        return None
+    try:
+        found = json.loads(commit.metadata)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None

@@ -1,0 +1,143 @@
+"""Great Expectations itself, for what nothing else can evaluate; the only importer of `great_expectations`.
+
+Import this module where it is needed: GX takes seconds to load. Its context is ephemeral, its analytics are off, the
+frame is neither cached nor persisted, and no failing values are asked for.
+Source: great_expectations 1.24, execution_engine/sparkdf_execution_engine.py and validator/validator.py.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from batchscore.checks.catalogue import CORE, REFUSED
+from batchscore.checks.suite import Expectation
+from batchscore.checks.verdicts import GxVerdict
+
+os.environ["GX_ANALYTICS_ENABLED"] = "false"  # read at import
+
+import great_expectations as gx
+from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+ERROR_CLASS = re.compile(r"\[([A-Z][A-Z0-9_]*(?:\.[A-Z0-9_]+)*)\]")  # Spark's error conditions
+EXCEPTION_NAME = re.compile(r"\b([A-Z][A-Za-z]*(?:Error|Exception))\b")
+RESULT_FORMAT = {"result_format": "BASIC", "partial_unexpected_count": 0}
+RULE = "batchscore_rule"
+
+
+def run_gx(df: DataFrame, expectations: Sequence[Expectation]) -> Mapping[str, GxVerdict]:
+    """Evaluate expectations with Great Expectations' own Spark engine.
+
+    Expectations share GX's jobs. One that raises may drag others along, so those that errored together are tried
+    again one by one.
+
+    Args:
+        df: Rows of the suite's place.
+        expectations: What to evaluate; types of GX's core alone.
+
+    Returns:
+        Rule id to verdict, one for each expectation. Error texts name exceptions, and hold no cell values.
+    """
+    verdicts: dict[str, GxVerdict] = {}
+    built: dict[str, Any] = {}
+    with _quiet():
+        for expectation in expectations:
+            try:
+                built[expectation.rule] = _build(expectation)
+            except Exception as error:
+                verdicts[expectation.rule] = GxVerdict(success=False, error=_explain_arguments(error))
+        if built:
+            batch = _open_batch(df)
+            verdicts |= _validate(batch, built)
+            errored = [rule for rule in built if verdicts[rule].error is not None]
+            if len(built) > 1:
+                for rule in errored:
+                    verdicts |= _validate(batch, {rule: built[rule]})
+    return verdicts
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Hold GX's log below warnings, and leave out the warnings that GX raises against its own dependencies."""
+    log = logging.getLogger("great_expectations")
+    level = log.level
+    log.setLevel(logging.CRITICAL)  # it logs stack traces, which hold cell values
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"great_expectations\.|pyspark\.")
+            yield
+    finally:
+        log.setLevel(level)
+
+
+def _build(expectation: Expectation) -> Any:
+    if expectation.type not in CORE or expectation.type in REFUSED:
+        raise ValueError(f"{expectation.type} is not allowed")
+    return ExpectationConfiguration(
+        type=expectation.type,
+        kwargs={k: v for k, v in expectation.kwargs.items() if k not in ("batch_id", "result_format", "meta")},
+        meta={RULE: expectation.rule},
+    ).to_domain_obj()
+
+
+def _open_batch(df: DataFrame) -> Any:
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = {"globally": False, "metric_calculations": False}
+    source = context.data_sources.add_spark(name="batchscore", persist=False)
+    definition = source.add_dataframe_asset(name="rows").add_batch_definition_whole_dataframe("whole")
+    return definition.get_batch(batch_parameters={"dataframe": df})
+
+
+def _validate(batch: Any, built: Mapping[str, Any]) -> dict[str, GxVerdict]:
+    suite = gx.ExpectationSuite(name="batchscore", expectations=list(built.values()))
+    try:
+        results = batch.validate(suite, result_format=RESULT_FORMAT).results
+    except Exception as error:
+        return dict.fromkeys(built, GxVerdict(success=False, error=_explain(type(error).__name__, str(error))))
+    return {result.expectation_config.meta[RULE]: _read_result(result) for result in results}
+
+
+def _read_result(result: Any) -> GxVerdict:
+    raised = _find_exception(result.exception_info)
+    if raised is not None:
+        return GxVerdict(success=False, error=_explain("", raised))
+    found = result.result or {}
+    unexpected, nulls = found.get("unexpected_count"), found.get("missing_count") or 0
+    counted = unexpected is not None and "element_count" in found
+    return GxVerdict(
+        success=bool(result.success),
+        evaluated=found["element_count"] - nulls if counted else None,
+        unexpected=unexpected if counted else None,
+        observed=found.get("observed_value"),
+    )
+
+
+def _find_exception(info: Any) -> str | None:
+    """GX keeps one exception, or one for each metric."""
+    if not isinstance(info, Mapping):
+        return None
+    if "raised_exception" in info:
+        return f"{info.get('exception_traceback')}" if info["raised_exception"] else None
+    found = [text for inner in info.values() if (text := _find_exception(inner)) is not None]
+    return found[0] if found else None
+
+
+def _explain(name: str, text: str) -> str:
+    """The exception's name and Spark's error class; the message itself may hold cell values."""
+    names = list(dict.fromkeys([*([name] if name else []), *EXCEPTION_NAME.findall(text)]))
+    condition = ERROR_CLASS.search(text)
+    detail = f" [{condition.group(1)}]" if condition else ""
+    return f"Great Expectations could not evaluate it: {', '.join(names[-2:]) or 'an exception'}{detail}"
+
+
+def _explain_arguments(error: Exception) -> str:
+    """GX's complaint about arguments, which come from the suite and hold no cell values."""
+    return f"Great Expectations refuses its arguments: {' '.join(str(error).split())[:300]}"

@@ -1,0 +1,122 @@
+"""The command line: one file per command; the only place where errors become exit codes."""
+
+from __future__ import annotations
+
+import importlib
+import signal
+import sys
+from types import FrameType
+from typing import Any, NoReturn
+
+import click
+
+from batchscore.errors import EXIT_CODES, BatchscoreError
+
+_COMMANDS = {
+    "demo": "build the demo on real flights and run one day of it",
+    "init": "write a commented job file for a table and a model",
+    "validate": "check a job file; --show prints it with every default",
+    "schema": "print the JSON Schema of job files",
+    "plan": "say what a run would do, from metadata alone",
+    "preview": "score some rows and print them; publish nothing",
+    "run": "score one interval and publish it",
+    "runs": "list run attempts, newest first",
+    "show": "show the record of one run",
+    "doctor": "check Java, jars, versions, workers and the registry",
+}
+
+
+class _Commands(click.Group):
+    """Commands that are imported when they are called, so that `--help` costs nothing."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module = importlib.import_module(f"batchscore.cli.{cmd_name}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+        with formatter.section("Exit codes"):
+            formatter.write_dl([(str(code), meaning) for code, meaning in EXIT_CODES])
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="batchscore")
+def cli() -> None:
+    """Batch scoring on Spark that validates, scores, publishes and audits in one pass."""
+
+
+def main(argv: list[str] | None = None) -> NoReturn:
+    """Run the command line and exit with a code of the error tree."""
+    sys.exit(run_cli(argv))
+
+
+def run_cli(argv: list[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        argv: Arguments without the program's name; None takes the process's own.
+
+    Returns:
+        The exit code.
+    """
+    previous = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        result: Any = cli.main(args=argv, prog_name="batchscore", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.ClickException as error:
+        error.show(sys.stderr)
+        return 2
+    except BatchscoreError as error:
+        return _report(error)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("cancelled", err=True)
+        return 130
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 1
+    except Exception as error:
+        return _report_bug(error)
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _report(error: BatchscoreError) -> int:
+    from batchscore.redaction import redact  # noqa: PLC0415 - only a failure needs it
+
+    click.echo(f"error: {redact(str(error))}", err=True)
+    _show_cause(error)
+    return error.exit_code
+
+
+def _report_bug(error: Exception) -> int:
+    from batchscore.failures import retell  # noqa: PLC0415
+
+    told = retell(error)
+    click.echo(f"error: {told}", err=True)
+    _show_cause(error)
+    return told.exit_code
+
+
+def _show_cause(error: BaseException) -> None:
+    """The whole trace, where it was asked for; Spark's own texts in it may quote values."""
+    context = click.get_current_context(silent=True)
+    if context is None and "--verbose" not in sys.argv:
+        return
+    if "--verbose" in sys.argv:
+        import traceback  # noqa: PLC0415
+
+        from batchscore.redaction import redact  # noqa: PLC0415
+
+        click.echo(redact("".join(traceback.format_exception(error))), err=True)
+
+
+def _terminate(signum: int, frame: FrameType | None) -> None:
+    raise SystemExit(143)

@@ -1,0 +1,51 @@
+"""Options and output that several commands share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Readable(Protocol):
+    """A result that people can read."""
+
+    def __str__(self) -> str: ...
+
+
+def config_argument(command: F) -> F:
+    """CONFIG, the job file, and the overrides of it."""
+    sets = click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Override path.to.key of the job.")
+    return sets(click.argument("config", type=click.Path(dir_okay=False))(command))
+
+
+def interval_option(command: F) -> F:
+    """--interval."""
+    text = "One unit of the job's grain, such as 2013-10-01; left out for a snapshot."
+    return click.option("--interval", metavar="INTERVAL", help=text)(command)
+
+
+def json_option(command: F) -> F:
+    """--json and --verbose."""
+    verbose = click.option("--verbose", is_flag=True, expose_value=False, help="Show the whole trace of an error.")
+    text = "Print exactly one JSON document on stdout."
+    return verbose(click.option("--json", "as_json", is_flag=True, help=text)(command))
+
+
+def emit(result: Readable, document: Any, as_json: bool) -> None:
+    """Print a result: for people, or as one JSON document."""
+    if as_json:
+        click.echo(json.dumps(document, ensure_ascii=False, sort_keys=True, default=str))
+    else:
+        click.echo(str(result))
+
+
+def plain(record: Any) -> Mapping[str, Any]:
+    """A record as JSON values."""
+    from batchscore.records import to_dict  # noqa: PLC0415 - nothing that `--help` needs
+
+    return to_dict(record)

@@ -1,0 +1,117 @@
+"""SQL expressions from a job file: parsed, checked against what they may call, and guarded row by row."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from batchscore.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, SparkSession
+
+# Groups of Spark's own function catalogue (ExpressionInfo.getGroup) that hold scalar functions of their arguments.
+ALLOWED_GROUPS = frozenset(
+    {
+        "array_funcs",
+        "bitwise_funcs",
+        "collection_funcs",
+        "conditional_funcs",
+        "conversion_funcs",
+        "datetime_funcs",
+        "hash_funcs",
+        "json_funcs",
+        "lambda_funcs",
+        "map_funcs",
+        "math_funcs",
+        "predicate_funcs",
+        "string_funcs",
+        "struct_funcs",
+        "url_funcs",
+        "variant_funcs",
+    }
+)
+# They depend on the moment, the machine or chance, so the same row would not always give the same value.
+UNSTABLE = frozenset(
+    "now current_date current_timestamp current_time curdate localtimestamp current_timezone rand randn random uniform "
+    "randstr shuffle uuid unix_timestamp to_unix_timestamp monotonically_increasing_id".split()
+) - {"to_unix_timestamp"}
+_NEEDS_ARGUMENT = "unix_timestamp"  # without one it reads the clock
+_FORBIDDEN_NODES = ("Subquery", "WindowExpression", "UnresolvedStar", "ScalaUDF", "PythonUDF", "Exists", "Parameter")
+
+
+def check_expression(spark: SparkSession, sql: str, where: str) -> None:
+    """Parse a SQL expression and refuse whatever is not a scalar function of the row.
+
+    SQL in a job file is code: `reflect` and `java_method` call any Java method, a subquery reads any table.
+
+    Args:
+        spark: The session, whose parser and function catalogue are asked.
+        sql: The expression.
+        where: The config key, for messages.
+
+    Raises:
+        ConfigError: It does not parse, or calls something that is not allowed.
+    """
+    _walk(spark, _parse(spark, sql, where), where)
+
+
+def guard(spark: SparkSession, sql: str, where: str) -> Column:
+    """The expression as a struct of one field `v`; the struct itself is null where the row cannot be computed.
+
+    An overflow, a bad cast or a division by zero raises under ANSI; Spark's TryEval turns that into a null struct,
+    which a null result (a struct with a null field) is told apart from.
+    """
+    from pyspark.sql.classic.column import Column as ClassicColumn  # noqa: PLC0415 - the driver alone needs it
+
+    jvm: Any = spark._jvm
+    inner = _parse(spark, f"named_struct('v', {sql}\n)", where)
+    tried = jvm.org.apache.spark.sql.catalyst.expressions.TryEval(inner)
+    return ClassicColumn(jvm.org.apache.spark.sql.classic.ExpressionUtils.column(tried))
+
+
+def _parse(spark: SparkSession, sql: str, where: str) -> Any:
+    session: Any = spark._jsparkSession
+    try:
+        return session.sessionState().sqlParser().parseExpression(sql)
+    except Exception as error:
+        reason = next((line.strip() for line in str(error).splitlines() if "[" in line), "it does not parse")
+        reason = reason.split(":", 1)[-1].strip() if "ParseException" in reason else reason
+        raise ConfigError(f"{where}: expected a Spark SQL expression; found: {reason[:300]}. Correct it.") from error
+
+
+def _walk(spark: SparkSession, node: Any, where: str) -> None:
+    name = str(node.getClass().getSimpleName())
+    if name.startswith(("Current", "LocalTimestamp", "Now")):  # keywords such as current_date parse to these
+        raise ConfigError(f"{where}: {name} does not give the same value for the same row. Take it from a column.")
+    if any(part in name for part in _FORBIDDEN_NODES):
+        raise ConfigError(
+            f"{where}: expected a scalar expression of the row's columns; found {name}. Use a lookup for other tables."
+        )
+    children = node.children()
+    if name == "UnresolvedFunction":
+        _check_function(spark, node, children.size(), where)
+    for position in range(children.size()):
+        _walk(spark, children.apply(position), where)
+
+
+def _check_function(spark: SparkSession, node: Any, arguments: int, where: str) -> None:
+    parts = node.nameParts()
+    function = str(parts.last()).lower()
+    refusal = f"{where}: function '{function}' is not allowed in a job file"
+    if parts.size() > 1 or node.isDistinct() or node.filter().isDefined():
+        raise ConfigError(f"{refusal}; expected a built-in scalar function by its plain name.")
+    if function in UNSTABLE and not (function == _NEEDS_ARGUMENT and arguments):
+        raise ConfigError(f"{refusal}: it does not give the same value for the same row. Take the value from a column.")
+    session: Any = spark._jsparkSession
+    jvm: Any = spark._jvm
+    identifier = jvm.org.apache.spark.sql.catalyst.FunctionIdentifier(function)
+    registry = session.sessionState().functionRegistry()
+    found = registry.lookupFunction(identifier)
+    if not found.isDefined():
+        raise ConfigError(f"{where}: function '{function}' is not one of Spark's own. Check its spelling.")
+    information = found.get()
+    builtin = str(information.getClassName()).startswith("org.apache.spark.sql.catalyst.expressions.")
+    group = str(information.getGroup())
+    # Operators and a few old functions (coalesce, nvl …) carry no group; those of misc_funcs stay out.
+    if not builtin or (group and group not in ALLOWED_GROUPS):
+        raise ConfigError(f"{refusal}; expected a scalar function of the row ({group or 'user-defined'} is refused).")

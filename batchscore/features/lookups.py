@@ -1,0 +1,145 @@
+"""Lookups: columns of another table, by equal keys or as of a point in time, never more than one row for each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from batchscore.config import LookupConfig
+from batchscore.errors import InputError
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+_LEFT, _RIGHT = "_left", "_right"
+DOUBLED = "batchscore.lookup.doubled"  # marks the error that a doubled key raises inside a task
+
+
+def add_lookups(rows: DataFrame, lookups: Mapping[str, LookupConfig], tables: Mapping[str, DataFrame]) -> DataFrame:
+    """The rows with one struct column for each lookup, null where nothing matched.
+
+    Args:
+        rows: [n] rows.
+        lookups: Name to config.
+        tables: Name to the pinned right-hand table.
+
+    Returns:
+        [n] rows in any order; `weather.temp` reads a brought column.
+
+    Raises:
+        InputError: A key, time or brought column is missing, or a lookup's name is taken by a column.
+    """
+    for name, lookup in lookups.items():
+        check_lookup(rows, name, lookup, tables[name])
+        join = _join_as_of if lookup.known_at else _join_exact
+        rows = join(rows, name, lookup, tables[name])
+    return rows
+
+
+def check_lookup(rows: DataFrame, name: str, lookup: LookupConfig, table: DataFrame) -> None:
+    """Compare a lookup with the columns of both sides.
+
+    Raises:
+        InputError: A column is missing or of the wrong type, or the lookup's name is taken.
+    """
+    where = f"lookups.{name}"
+    left, right = dict(rows.dtypes), dict(table.dtypes)
+    if name.lower() in {column.lower() for column in left}:
+        raise InputError(f"{where}: the input table has a column of this name. Give the lookup another name.")
+    for side, wanted, known in (
+        ("input table", [*lookup.on, lookup.at], left),
+        (f"table {lookup.table}", [*lookup.on, lookup.known_at, *lookup.columns], right),
+    ):
+        missing = [column for column in wanted if column is not None and column not in known]
+        if missing:
+            raise InputError(
+                f"{where}: expected column '{missing[0]}' in the {side}; found only: {', '.join(known)}. "
+                "Correct the lookup."
+            )
+    for key in lookup.on:
+        if left[key] != right[key]:
+            raise InputError(
+                f"{where}.on: expected '{key}' to have one type on both sides; found {left[key]} in the input "
+                f"and {right[key]} in {lookup.table}. Cast one upstream."
+            )
+    for column, known in ((lookup.at, left), (lookup.known_at, right)):
+        if column is not None and known[column] != "timestamp":
+            raise InputError(
+                f"{where}: expected '{column}' to be a timestamp; found {known[column]}. Cast it upstream."
+            )
+
+
+def _join_exact(rows: DataFrame, name: str, lookup: LookupConfig, table: DataFrame) -> DataFrame:
+    """Equal keys. Doubled keys on the right would multiply rows, so a row that meets one stops the run."""
+    from pyspark.sql import functions as F  # noqa: PLC0415 - the driver alone needs it
+
+    keys = [F.col(_quote(key)) for key in lookup.on]
+    brought = F.struct(*[F.col(_quote(column)) for column in lookup.columns])
+    right = (
+        table.where(_all_present(keys))
+        .groupBy(*[key.alias(f"_k{i}") for i, key in enumerate(keys)])
+        .agg(F.first(brought).alias("_v"), F.count(F.lit(1)).alias("_n"))
+    )
+    message = f"{DOUBLED}: {name}"
+    value = F.when(F.col("_n") > 1, F.raise_error(F.lit(message))).otherwise(F.col("_v"))
+    condition = _equal_keys(lookup)
+    joined = rows.alias(_LEFT).join(right.alias(_RIGHT), condition, "left")
+    return joined.select(f"{_LEFT}.*", value.alias(name))
+
+
+def _join_as_of(rows: DataFrame, name: str, lookup: LookupConfig, table: DataFrame) -> DataFrame:
+    """The latest row with `known_at` strictly before `at`, at most `max_age` old.
+
+    Right rows become disjoint spans `[known_at, next known_at)` per key, and both sides fall into buckets of
+    `max_age`: an equality join with at most one match, no cross join, no shuffle of a broadcast left side.
+    Ties (one key, one `known_at`) take the greatest row, compared column by column, so the choice is stable.
+    """
+    from pyspark.sql import Window  # noqa: PLC0415
+    from pyspark.sql import functions as F  # noqa: PLC0415
+
+    width = lookup.max_age_s
+    keys = [F.col(_quote(key)) for key in lookup.on]
+    known = F.col(_quote(str(lookup.known_at)))
+    brought = F.struct(*[F.col(_quote(column)) for column in lookup.columns])
+    names = [f"_k{i}" for i in range(len(keys))]
+    latest = (
+        table.where(_all_present([*keys, known]))
+        .groupBy(*[key.alias(n) for key, n in zip(keys, names, strict=True)], known.alias("_known"))
+        .agg(F.max(brought).alias("_v"))
+    )
+    following = F.lead("_known").over(Window.partitionBy(*names).orderBy("_known"))
+    spans = latest.withColumn("_until", following)
+    micros = width * 1_000_000
+    bucket = F.expr(f"unix_micros(_known) div {micros}")
+    right = spans.withColumn("_bucket", F.explode(F.array(bucket, bucket + 1)))
+    at_name = f"{_LEFT}.{_quote(str(lookup.at))}"
+    at = F.col(at_name)
+    condition = (
+        _equal_keys(lookup)
+        & (F.expr(f"unix_micros({at_name}) div {micros}") == F.col(f"{_RIGHT}._bucket"))
+        & (F.col(f"{_RIGHT}._known") < at)
+        & (F.col(f"{_RIGHT}._until").isNull() | (at <= F.col(f"{_RIGHT}._until")))
+        & (F.unix_micros(at) - F.unix_micros(F.col(f"{_RIGHT}._known")) <= F.lit(micros))
+    )
+    joined = rows.alias(_LEFT).join(right.alias(_RIGHT), condition, "left")
+    return joined.select(f"{_LEFT}.*", F.col(f"{_RIGHT}._v").alias(name))
+
+
+def _equal_keys(lookup: LookupConfig) -> Column:
+    from pyspark.sql import functions as F  # noqa: PLC0415
+
+    condition = F.lit(True)
+    for position, key in enumerate(lookup.on):
+        condition = condition & (F.col(f"{_LEFT}.{_quote(key)}") == F.col(f"{_RIGHT}._k{position}"))
+    return condition
+
+
+def _all_present(columns: list[Column]) -> Column:
+    condition = columns[0].isNotNull()
+    for column in columns[1:]:
+        condition = condition & column.isNotNull()
+    return condition
+
+
+def _quote(name: str) -> str:
+    return f"`{name.replace('`', '``')}`"

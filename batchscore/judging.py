@@ -1,0 +1,161 @@
+"""Judging a stage: tallies merged, counts proved, expectations decided, before anything becomes visible."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from batchscore.checks.verdicts import judge, over_limit
+from batchscore.errors import BatchscoreError, ChecksFailed, InputError, WriteError
+from batchscore.kernel.tally import Tally
+from batchscore.outputs import Standing
+from batchscore.planning import Prepared
+from batchscore.records import ExpectationResult, Place
+from batchscore.tables.stage import Stage, read_stage
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    """What a stage amounts to.
+
+    Attributes:
+        counts: `read`, `scored`, `quarantined`.
+        reasons: Rows by reason; a row with two reasons counts in both.
+        results: The verdict on every expectation.
+        runtime: Workers, providers, versions, latencies, memory.
+    """
+
+    counts: Mapping[str, int]
+    reasons: Mapping[str, int]
+    results: tuple[ExpectationResult, ...]
+    runtime: Mapping[str, Any]
+
+
+def judge_stage(spark: SparkSession, prepared: Prepared, stage: Stage) -> Verdict:
+    """Merge the tallies of a committed stage and decide every expectation.
+
+    Raises:
+        WriteError: The committed rows are not the rows that the tasks tallied.
+        InputError: The tasks received another number of rows than the pinned files hold.
+    """
+    rows = read_stage(spark, stage, "tally").select("_tally").collect()
+    tally = Tally().merge(Tally.from_json(row["_tally"]) for row in rows)
+    counts = {
+        "read": tally.read,
+        "scored": stage.counts.get("scored", 0),
+        "quarantined": stage.counts.get("quarantined", 0),
+    }
+    _prove_counts(prepared, tally, counts)
+    results: list[ExpectationResult] = []
+    for place, suite in prepared.suites.items():
+        verdicts: Mapping[str, Any] = {}
+        if suite.gx:
+            from batchscore.checks.engine import run_gx  # noqa: PLC0415 - great_expectations takes seconds to import
+
+            verdicts = run_gx(_frame_of(spark, prepared, stage, place), suite.gx)
+        results.extend(judge(suite, tally, verdicts))
+    return Verdict(counts=counts, reasons=dict(tally.reasons), results=tuple(results), runtime=_runtime(tally))
+
+
+def stop_reason(prepared: Prepared, verdict: Verdict, standing: Standing, *, force: bool) -> BatchscoreError | None:
+    """Why a judged run must not be published; None where it may.
+
+    A row rule that sets rows aside never stops a run by itself; limits, critical verdicts and an empty result do.
+    """
+    counts, config = verdict.counts, prepared.job.config
+    stopping = [result for result in verdict.results if result.stops]
+    if stopping:
+        return ChecksFailed(_failed_checks(stopping))
+    limit = over_limit(
+        counts["quarantined"], counts["read"], config.checks.max_quarantine_pct, config.checks.max_quarantine_rows
+    )
+    if limit is not None:
+        return ChecksFailed(f"checks: {limit} {_most(verdict.reasons)}")
+    if counts["scored"] or force:
+        return None
+    if counts["read"]:
+        return ChecksFailed(
+            f"checks: all {counts['read']} rows were set aside, so there is nothing to publish. "
+            f"{_most(verdict.reasons)} Mend the input or the rules, or publish the empty result with --force."
+        )
+    where = f"input.table {prepared.input.table}, interval {prepared.interval}"
+    if config.interval.schedule is not None and not config.input.allow_empty:
+        return InputError(
+            f"{where}: expected rows, since the job is scheduled {config.interval.schedule}; found none. "
+            "Check that the table was loaded, or set input.allow_empty: true."
+        )
+    if standing.current is not None and standing.current.get("counts", {}).get("scored"):
+        return InputError(
+            f"{where}: found no rows, but run {standing.current['run_id']} published scores for it. "
+            "An empty result replaces scores only with --force."
+        )
+    return None
+
+
+def _prove_counts(prepared: Prepared, tally: Tally, counts: Mapping[str, int]) -> None:
+    if tally.scored != counts["scored"] or tally.quarantined != counts["quarantined"]:
+        raise WriteError(
+            f"stage: expected {tally.scored} scored and {tally.quarantined} quarantined rows, as the tasks tallied; "
+            f"the commit holds {counts['scored']} and {counts['quarantined']}. Nothing was published; run again."
+        )
+    if counts["read"] != counts["scored"] + counts["quarantined"]:
+        raise WriteError(
+            f"stage: expected read = scored + quarantined; found {counts['read']} read, {counts['scored']} scored, "
+            f"{counts['quarantined']} quarantined. Nothing was published."
+        )
+    if prepared.input.rows is not None and counts["read"] != prepared.input.rows:
+        raise InputError(
+            f"input.table {prepared.input.table}: expected {prepared.input.rows} rows by the statistics of the pinned "
+            f"files; the tasks received {counts['read']}. A lookup or the storage changed the number; nothing was "
+            "published."
+        )
+
+
+def _runtime(tally: Tally) -> dict[str, Any]:
+    """Where and how fast the model ran, for the audit."""
+    latency = tally.latency
+    return {
+        "onnxruntime": ", ".join(sorted(tally.ort_versions)),
+        "providers": dict(tally.providers),
+        "workers": len(tally.workers),
+        "sessions_built": tally.sessions_built,
+        "session_build_s": round(tally.session_build_s, 3),
+        "model_calls": latency.count,
+        "model_s": round(latency.total_s, 3),
+        "batch_s": {f"p{q}": latency.quantile(q / 100) for q in (50, 95, 99)},
+        "peak_rss_bytes": tally.peak_rss_bytes,
+    }
+
+
+def _frame_of(spark: SparkSession, prepared: Prepared, stage: Stage, place: Place) -> DataFrame:
+    if place == "input":
+        return prepared.source
+    if place == "features":
+        return prepared.rows
+    return read_stage(spark, stage, "scored").select(*[f"`{field.name}`" for field in prepared.fields])
+
+
+def _failed_checks(stopping: list[ExpectationResult]) -> str:
+    parts = []
+    for result in stopping[:5]:
+        columns = f" ({', '.join(result.columns)})" if result.columns else ""
+        found = result.error or (
+            f"{result.unexpected} of {result.evaluated} rows failed"
+            if result.unexpected is not None
+            else f"found {result.observed}"
+        )
+        parts.append(f"{result.rule} {result.expectation}{columns}: {found}")
+    more = f"; and {len(stopping) - 5} more" if len(stopping) > 5 else ""
+    return (
+        f"checks: {len(stopping)} critical expectation{'s' if len(stopping) > 1 else ''} failed: {'; '.join(parts)}"
+        f"{more}. Mend the data, or change the suite. The old scores stay visible."
+    )
+
+
+def _most(reasons: Mapping[str, int]) -> str:
+    top = sorted(reasons.items(), key=lambda item: -item[1])[:3]
+    return f"Most frequent reasons: {', '.join(f'{name} ({count} rows)' for name, count in top)}." if top else ""

@@ -1,0 +1,295 @@
+"""One Arrow batch from rules to outcome: check, score and tally each batch while it is in the worker's cache."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from batchscore.errors import ScoringError
+from batchscore.kernel.rules import evaluate
+from batchscore.kernel.runtime import Session, get_session, runtime_version
+from batchscore.kernel.spec import FeatureSpec, KernelSpec
+from batchscore.kernel.tally import Tally
+from batchscore.kernel.tensors import find_bad_scores, find_overflows, to_column, to_tensor
+
+SCORED = "scored"
+QUARANTINED = "quarantined"
+TALLY = "tally"
+FAILED_BITS = 62  # features per `_failed_<word>` column
+
+REASON = pa.struct(
+    [(name, pa.string()) for name in ("rule", "fingerprint", "column", "severity", "kind")],
+)
+PLACES = ("input", "features", "output")
+
+
+def stage_schema(spec_columns: list[pa.Field], raw: pa.DataType | None) -> pa.Schema:
+    """The schema of what the kernel gives back: the output columns, the outcome, its reasons, and the tally."""
+    extra = [
+        pa.field("_outcome", pa.string()),
+        pa.field("_stage", pa.string()),
+        pa.field("_reasons", pa.list_(REASON)),
+        pa.field("_tally", pa.string()),
+    ]
+    if raw is not None:
+        extra.append(pa.field("_raw", raw))
+    return pa.schema([*spec_columns, *extra])
+
+
+def run_kernel(
+    batches: Iterator[pa.RecordBatch], spec: KernelSpec, load_bytes: Callable[[], bytes], worker: str
+) -> Iterator[pa.RecordBatch]:
+    """Check, score and tally a task's batches; every row comes back once, and one tally row comes last.
+
+    Args:
+        batches: The task's rows. Columns: keys, passthrough, columns of input rules, features, and the flags that
+            the spec announces.
+        spec: What to do.
+        load_bytes: Gives the model's bytes.
+        worker: Name of this worker process, `host:pid`.
+
+    Raises:
+        ModelError: The model's bytes changed, or will not load.
+        ScoringError: A null under `on_null: fail`, a bad score under `on_bad_score: fail`, or ONNX Runtime failed.
+    """
+    task = _Task(spec, load_bytes, pa.ipc.read_schema(pa.py_buffer(spec.schema)))
+    for batch in batches:
+        if batch.num_rows:
+            yield from task.process(batch)
+    yield task.tally_row(worker)
+
+
+@dataclass(slots=True)
+class _Failures:
+    """The rows of one batch that are set aside, by reason: what `_reasons` is built from."""
+
+    rows: int
+    places: list[str] = field(default_factory=list)
+    reasons: list[Mapping[str, str]] = field(default_factory=list)
+    masks: list[np.ndarray] = field(default_factory=list)
+
+    def add(self, place: str, mask: np.ndarray, **reason: str) -> None:
+        self.places.append(place)
+        self.reasons.append(reason)
+        self.masks.append(mask)
+
+    def failed(self) -> np.ndarray:
+        out = np.zeros(self.rows, dtype=bool)
+        for mask in self.masks:
+            out |= mask
+        return out
+
+    def columns(self, chosen: np.ndarray) -> tuple[pa.Array, pa.Array]:
+        """`_stage` and `_reasons` of the chosen rows (positions): the first place that failed, and every reason."""
+        hits = np.stack([mask[chosen] for mask in self.masks], axis=1)  # [rows, reasons]
+        counts = hits.sum(axis=1)
+        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+        which = pa.array(np.nonzero(hits)[1])
+        reasons = pa.array([dict(reason) for reason in self.reasons], REASON).take(which)
+        order = np.array([PLACES.index(place) for place in self.places])
+        first = np.where(hits, order, len(PLACES)).min(axis=1)
+        return pa.array(PLACES).take(pa.array(first)), pa.ListArray.from_arrays(pa.array(offsets), reasons)
+
+
+class _Task:
+    """The state of one task: its session and its tally."""
+
+    def __init__(self, spec: KernelSpec, load_bytes: Callable[[], bytes], schema: pa.Schema) -> None:
+        self.spec = spec
+        self.schema = schema
+        self.tally = Tally()
+        self._load_bytes = load_bytes
+        self._session: Session | None = None
+        self._tensors = list(dict.fromkeys(output.tensor for output in spec.outputs))
+        self._rules = {place: [r for r in spec.rules if r.place == place] for place in PLACES}
+        self._tallies = {place: [t for t in spec.tallies if t.place == place] for place in PLACES}
+
+    def process(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+        columns = {name: batch.column(i) for i, name in enumerate(batch.schema.names)}
+        failures = _Failures(batch.num_rows)
+        self.tally.read += batch.num_rows
+        self._check_keys(columns, failures)
+        self._check_rules("input", columns, failures)
+        self._check_rules("features", columns, failures)
+        features = self._fill_features(columns, failures)
+        alive = np.flatnonzero(~failures.failed())
+        scores: dict[str, pa.Array] = {}
+        if len(alive):
+            scores = self._score(features, alive, batch.num_rows)
+            self._check_scores(columns, scores, alive, failures)
+        yield from self._outcomes(columns, scores, alive, failures)
+
+    def _check_keys(self, columns: Mapping[str, pa.Array], failures: _Failures) -> None:
+        for key in self.spec.keys:
+            if columns[key].null_count:
+                failures.add("input", _bools(columns[key].is_null()), **_reason("null_key", key))
+        if self.spec.duplicates:
+            mask = _bools(pc.fill_null(columns["_duplicate"], False))
+            if mask.any():
+                failures.add("input", mask, **_reason("duplicate_key", ", ".join(self.spec.keys)))
+
+    def _check_rules(self, place: str, columns: Mapping[str, pa.Array], failures: _Failures) -> None:
+        for rule in self._rules[place]:
+            mask, evaluated = evaluate(rule, columns)
+            count = int(mask.sum())
+            self.tally.count_rule(rule.rule, evaluated, count)
+            if count and rule.on_row_fail == "quarantine":
+                failures.add(
+                    place,
+                    mask,
+                    rule=rule.rule,
+                    fingerprint=rule.fingerprint,
+                    column=", ".join(rule.columns),
+                    severity=rule.severity,
+                    kind=rule.expectation,
+                )
+        if self._tallies[place]:
+            self.tally.add_columns(place, columns, self._tallies[place])
+
+    def _fill_features(self, columns: Mapping[str, pa.Array], failures: _Failures) -> dict[str, pa.Array]:
+        """Features after their null policies; rows that a policy sets aside still hold nulls."""
+        out: dict[str, pa.Array] = {}
+        dtypes = {name: spec.dtype for spec in self.spec.inputs for name in spec.features}
+        alive = ~failures.failed()
+        for feature in self.spec.features:
+            column = columns[feature.name]
+            if feature.failed_bit is not None:
+                word, bit = divmod(feature.failed_bit, FAILED_BITS)
+                bits = columns[f"_failed_{word}"].to_numpy(zero_copy_only=False)
+                failed = (bits >> bit) & 1 == 1
+                if failed.any():
+                    failures.add("features", failed, **_reason("not_computable", feature.name))
+                    alive &= ~failed
+            if column.null_count:
+                column = self._apply_null_policy(feature, column, alive, failures)
+            if feature.name in dtypes:
+                over = find_overflows(column, dtypes[feature.name])
+                if over is not None:
+                    failures.add("features", over, **_reason("overflow", feature.name))
+            out[feature.name] = column
+        return out
+
+    def _apply_null_policy(
+        self, feature: FeatureSpec, column: pa.Array, alive: np.ndarray, failures: _Failures
+    ) -> pa.Array:
+        if feature.on_null == "impute":
+            return pc.fill_null(column, pa.scalar(feature.impute).cast(column.type))
+        if feature.on_null == "nan":
+            if not pa.types.is_floating(column.type):
+                column = column.cast(pa.float64())
+            return pc.fill_null(column, pa.scalar(float("nan"), column.type))
+        nulls = _bools(column.is_null())
+        if feature.on_null == "quarantine":
+            failures.add("features", nulls, **_reason("null", feature.name))
+            return column
+        count = int((nulls & alive).sum())
+        if count:
+            raise ScoringError(
+                f"feature '{feature.name}': expected no nulls (on_null: fail); found {count} in one batch of "
+                f"{len(column)} rows. Mend the input, or choose on_null: quarantine, nan or impute."
+            )
+        return column
+
+    def _score(self, features: Mapping[str, pa.Array], alive: np.ndarray, rows: int) -> dict[str, pa.Array]:
+        if self._session is None:
+            self._session, built = get_session(self.spec.model_sha256, self.spec.device, self._load_bytes)
+            self.tally.add_session(self._session.providers, runtime_version(), self._session.build_s if built else None)
+        if len(alive) < rows:
+            index = pa.array(alive)
+            features = {name: column.take(index) for name, column in features.items()}
+        feeds = {spec.tensor: to_tensor(spec, features) for spec in self.spec.inputs}
+        count = len(alive)
+        step = self.spec.batch_rows or count
+        parts: list[list[Any]] = []
+        for start in range(0, count, step):
+            piece = {name: array[start : start + step] for name, array in feeds.items()}
+            started = time.perf_counter()
+            parts.append(self._session.run(self._tensors, piece))
+            self.tally.add_batch(time.perf_counter() - started, min(step, count - start))
+        tensors = {
+            name: parts[0][i] if len(parts) == 1 else np.concatenate([part[i] for part in parts])
+            for i, name in enumerate(self._tensors)
+        }
+        return {spec.column: to_column(spec, np.asarray(tensors[spec.tensor]), count) for spec in self.spec.outputs}
+
+    def _check_scores(
+        self,
+        columns: Mapping[str, pa.Array],
+        scores: Mapping[str, pa.Array],
+        alive: np.ndarray,
+        failures: _Failures,
+    ) -> None:
+        own = _Failures(len(alive))
+        bad = find_bad_scores(list(scores.values())) if self.spec.on_bad_score != "keep" else None
+        if bad is not None:
+            if self.spec.on_bad_score == "fail":
+                raise ScoringError(
+                    f"model {self.spec.model_label}: expected finite scores (on_bad_score: fail); found "
+                    f"{int(bad.sum())} NaN or infinite in one batch of {len(alive)} rows."
+                )
+            own.add("output", bad, **_reason("bad_score", ", ".join(scores)))
+        index = pa.array(alive)
+        kept = {name: columns[name].take(index) for name in (*self.spec.keys, *self.spec.passthrough)}
+        self._check_rules("output", {**kept, **scores}, own)
+        for place, mask, reason in zip(own.places, own.masks, own.reasons, strict=True):
+            whole = np.zeros(failures.rows, dtype=bool)
+            whole[alive] = mask
+            failures.add(place, whole, **reason)
+
+    def _outcomes(
+        self, columns: Mapping[str, pa.Array], scores: Mapping[str, pa.Array], alive: np.ndarray, failures: _Failures
+    ) -> Iterator[pa.RecordBatch]:
+        failed = failures.failed()
+        good = ~failed
+        scored, aside = int(good.sum()), int(failed.sum())
+        self.tally.scored += scored
+        self.tally.quarantined += aside
+        carried = (*self.spec.keys, *self.spec.passthrough)
+        if scored:
+            whole = scored == failures.rows
+            rows = pa.array(np.flatnonzero(good))
+            inside = None if scored == len(alive) else pa.array(np.flatnonzero(good[alive]))
+            values = {name: columns[name] if whole else columns[name].take(rows) for name in carried}
+            values |= {n: c if inside is None else c.take(inside) for n, c in scores.items()}
+            yield self._batch(values, scored, SCORED)
+        if aside:
+            chosen = np.flatnonzero(failed)
+            for mask, reason in zip(failures.masks, failures.reasons, strict=True):
+                self.tally.count_reason(f"{reason['rule']} {reason['kind']} {reason['column']}", int(mask.sum()))
+            rows = pa.array(chosen)
+            values = {name: columns[name].take(rows) for name in carried}
+            values["_stage"], values["_reasons"] = failures.columns(chosen)
+            if self.spec.raw:
+                values["_raw"] = columns["_raw"].take(rows)
+            yield self._batch(values, aside, QUARANTINED)
+
+    def tally_row(self, worker: str) -> pa.RecordBatch:
+        self.tally.add_worker(worker)
+        return self._batch({"_tally": pa.array([self.tally.to_json()])}, 1, TALLY)
+
+    def _batch(self, values: Mapping[str, pa.Array], rows: int, outcome: str) -> pa.RecordBatch:
+        arrays = []
+        for item in self.schema:
+            if item.name == "_outcome":
+                arrays.append(pa.repeat(pa.scalar(outcome), rows))
+            elif item.name in values:
+                array = values[item.name]
+                arrays.append(array if array.type == item.type else array.cast(item.type))
+            else:
+                arrays.append(pa.nulls(rows, item.type))
+        return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
+
+
+def _reason(kind: str, column: str) -> dict[str, str]:
+    return {"rule": kind, "fingerprint": "", "column": column, "severity": "critical", "kind": kind}
+
+
+def _bools(array: pa.Array) -> np.ndarray:
+    values: np.ndarray = array.to_numpy(zero_copy_only=False)
+    return values.astype(bool, copy=False)

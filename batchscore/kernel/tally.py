@@ -1,0 +1,197 @@
+"""Mergeable per-task tallies: what a task counted, as plain JSON that any number of tasks add up to the same whole."""
+
+from __future__ import annotations
+
+import json
+import math
+import resource
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+import pyarrow as pa
+
+from batchscore.kernel.columns import ColumnTally
+from batchscore.kernel.spec import TallySpec
+
+BUCKETS_PER_DECADE = 40  # a quantile is read to within 6 %
+
+
+@dataclass(slots=True)
+class Histogram:
+    """Durations in logarithmic buckets that never move, so that quantiles come from merged counts."""
+
+    buckets: dict[int, int] = field(default_factory=dict)
+    count: int = 0
+    total_s: float = 0.0
+    max_s: float = 0.0
+
+    def add(self, seconds: float) -> None:
+        """Count one duration."""
+        bucket = math.floor(math.log10(max(seconds, 1e-9)) * BUCKETS_PER_DECADE)
+        self.buckets[bucket] = self.buckets.get(bucket, 0) + 1
+        self.count += 1
+        self.total_s += seconds
+        self.max_s = max(self.max_s, seconds)
+
+    def merge(self, other: Histogram) -> None:
+        """Add another histogram's counts."""
+        for bucket, count in other.buckets.items():
+            self.buckets[bucket] = self.buckets.get(bucket, 0) + count
+        self.count += other.count
+        self.total_s += other.total_s
+        self.max_s = max(self.max_s, other.max_s)
+
+    def quantile(self, q: float) -> float | None:
+        """Seconds that a share `q` of the durations do not exceed, rounded up to a bucket's end; None if none."""
+        seen, wanted = 0, max(1, math.ceil(q * self.count))
+        for bucket in sorted(self.buckets):
+            seen += self.buckets[bucket]
+            if seen >= wanted:
+                return min(self.max_s, 10 ** ((bucket + 1) / BUCKETS_PER_DECADE))
+        return None
+
+
+@dataclass(slots=True)
+class Tally:
+    """What one task counted, or many together.
+
+    Attributes:
+        read: Rows that the task received.
+        scored: Rows that came out with a score.
+        quarantined: Rows set aside.
+        to_model: Rows given to the model; those that output checks see.
+        rules: Rule id to (rows evaluated, rows failed).
+        reasons: Reason to rows.
+        columns: Place to column to its tally.
+        latency: One entry per call of the model.
+        providers: ONNX Runtime provider to tasks that ran with it.
+        ort_versions: ONNX Runtime versions.
+        sessions_built: Sessions that were built rather than found.
+        session_build_s: Seconds that took.
+        peak_rss_bytes: Largest resident set of any worker.
+        workers: Worker processes, `host:pid`.
+    """
+
+    read: int = 0
+    scored: int = 0
+    quarantined: int = 0
+    to_model: int = 0
+    rules: dict[str, tuple[int, int]] = field(default_factory=dict)
+    reasons: dict[str, int] = field(default_factory=dict)
+    columns: dict[str, dict[str, ColumnTally]] = field(default_factory=dict)
+    latency: Histogram = field(default_factory=Histogram)
+    providers: dict[str, int] = field(default_factory=dict)
+    ort_versions: set[str] = field(default_factory=set)
+    sessions_built: int = 0
+    session_build_s: float = 0.0
+    peak_rss_bytes: int = 0
+    workers: set[str] = field(default_factory=set)
+
+    def add_columns(self, place: str, columns: Mapping[str, pa.Array], specs: Sequence[TallySpec]) -> None:
+        """Count the columns of one batch that `specs` name."""
+        known = self.columns.setdefault(place, {})
+        for spec in specs:
+            array = columns[spec.column]
+            if pa.types.is_dictionary(array.type):
+                array = array.dictionary_decode()
+            known.setdefault(spec.column, ColumnTally()).add(array, spec)
+
+    def count_rule(self, rule: str, evaluated: int, failed: int) -> None:
+        """Add one batch's verdict on a row rule."""
+        before = self.rules.get(rule, (0, 0))
+        self.rules[rule] = (before[0] + evaluated, before[1] + failed)
+
+    def count_reason(self, name: str, rows: int) -> None:
+        """Add rows that were set aside for one reason."""
+        self.reasons[name] = self.reasons.get(name, 0) + rows
+
+    def add_batch(self, seconds: float, rows: int) -> None:
+        """Add one call of the model."""
+        self.latency.add(seconds)
+        self.to_model += rows
+
+    def add_session(self, providers: Iterable[str], version: str, build_s: float | None) -> None:
+        """Add a task's session; `build_s` is None where the worker still had it."""
+        for provider in providers:
+            self.providers[provider] = self.providers.get(provider, 0) + 1
+        self.ort_versions.add(version)
+        if build_s is not None:
+            self.sessions_built += 1
+            self.session_build_s += build_s
+
+    def add_worker(self, worker: str) -> None:
+        """Add this process under its name, with its peak memory so far."""
+        self.workers.add(worker)
+        unit = 1 if sys.platform == "darwin" else 1024  # getrusage counts bytes on macOS, KiB on Linux
+        self.peak_rss_bytes = max(self.peak_rss_bytes, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
+
+    def rows_at(self, place: str) -> int:
+        """Rows that the checks of a place see."""
+        return self.to_model if place == "output" else self.read
+
+    def to_json(self) -> str:
+        """One line of JSON, keys sorted, without NaN or infinity."""
+        plain: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        plain["latency"] = asdict(self.latency)
+        plain["columns"] = {p: {n: c.to_plain() for n, c in known.items()} for p, known in self.columns.items()}
+        for name in ("ort_versions", "workers"):
+            plain[name] = sorted(plain[name])
+        return json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+    @staticmethod
+    def from_json(text: str) -> Tally:
+        """The tally that `to_json` wrote."""
+        plain = json.loads(text)
+        latency = plain["latency"]
+        latency["buckets"] = {int(bucket): count for bucket, count in latency["buckets"].items()}
+        plain["latency"] = Histogram(**latency)
+        plain["rules"] = {rule: (evaluated, failed) for rule, (evaluated, failed) in plain["rules"].items()}
+        plain["columns"] = {
+            place: {name: ColumnTally.from_plain(column) for name, column in columns.items()}
+            for place, columns in plain["columns"].items()
+        }
+        for name in ("ort_versions", "workers"):
+            plain[name] = set(plain[name])
+        return Tally(**plain)
+
+    @staticmethod
+    def merge(tallies: Iterable[Tally]) -> Tally:
+        """One tally for all of them; an empty one where there are none."""
+        whole = Tally()
+        for tally in tallies:
+            whole._add(tally)
+        return whole
+
+    def runtime(self) -> dict[str, Any]:
+        """What the audit keeps of the workers: plain JSON, durations in seconds, memory in bytes."""
+        latency = {f"p{q}": self.latency.quantile(q / 100) for q in (50, 95, 99)}
+        return {
+            "workers": sorted(self.workers),
+            "onnxruntime": sorted(self.ort_versions),
+            "providers": dict(sorted(self.providers.items())),
+            "sessions_built": self.sessions_built,
+            "session_build_s": self.session_build_s,
+            "batches": self.latency.count,
+            "batch_latency_s": {**latency, "max": self.latency.max_s, "total": self.latency.total_s},
+            "peak_rss_bytes": self.peak_rss_bytes,
+        }
+
+    def _add(self, other: Tally) -> None:
+        for name in ("read", "scored", "quarantined", "to_model", "sessions_built", "session_build_s"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for rule, (evaluated, failed) in other.rules.items():
+            self.count_rule(rule, evaluated, failed)
+        for reason, rows in other.reasons.items():
+            self.count_reason(reason, rows)
+        for place, columns in other.columns.items():
+            known = self.columns.setdefault(place, {})
+            for column, counted in columns.items():
+                known.setdefault(column, ColumnTally(max_values=counted.max_values)).merge(counted)
+        for provider, count in other.providers.items():
+            self.providers[provider] = self.providers.get(provider, 0) + count
+        self.latency.merge(other.latency)
+        self.ort_versions |= other.ort_versions
+        self.workers |= other.workers
+        self.peak_rss_bytes = max(self.peak_rss_bytes, other.peak_rss_bytes)

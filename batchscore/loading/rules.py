@@ -1,0 +1,275 @@
+"""Rules across fields that types alone cannot see."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+
+from batchscore.config import (
+    DURATION,
+    MODEL_URI,
+    NAME,
+    OUTPUT_SELECTOR,
+    RESERVED_PREFIX,
+    IntervalConfig,
+    JobConfig,
+    LookupConfig,
+)
+from batchscore.references import has_reference
+
+Path = tuple[str | int, ...]
+
+# Settings that decide values or safety; batchscore sets them itself on its own session.
+PROTECTED_CONF = frozenset(
+    {
+        "spark.sql.ansi.enabled",
+        "spark.sql.session.timeZone",
+        "spark.sql.caseSensitive",
+        "spark.sql.extensions",
+        "spark.sql.catalog.spark_catalog",
+        "spark.sql.subexpressionElimination.enabled",
+        "spark.sql.files.ignoreCorruptFiles",
+        "spark.sql.files.ignoreMissingFiles",
+        "spark.hadoop.parquet.page.verify-checksum.enabled",
+        "spark.databricks.delta.commit.idempotencyCheck.enabled",
+        "spark.databricks.delta.checksum.enabled",
+        "spark.master",
+        "spark.driver.memory",
+    }
+)
+MAX_BATCH_ROWS = 10_000_000
+_MEMORY = re.compile(r"[1-9][0-9]{0,8}[kmgt]b?", re.IGNORECASE)
+_SECRET_KEY = re.compile(
+    r"(password|passwd|secret|token|(access|secret)[._-]?key|account\.key(\..+)?)\Z", re.IGNORECASE
+)
+URI_PASSWORD = re.compile(r"://[^/@:\s]*:((?!\$\{)[^/@\s]+)@")
+_BAD_NAME = "expected letters, digits and underscores, starting with a letter"
+
+
+class Finding(NamedTuple):
+    """A broken rule.
+
+    Attributes:
+        path: Path into the YAML.
+        code: Kind of fault.
+        message: What was expected, what was found, what to do.
+        candidates: Names that could have been meant.
+        reads: Other places that it follows from; a fault there makes it doubtful.
+    """
+
+    path: Path
+    code: str
+    message: str
+    candidates: tuple[str, ...] = ()
+    reads: tuple[Path, ...] = ()
+
+
+def find_faults(job: JobConfig) -> Iterator[Finding]:
+    """Yield every broken rule of a job whose types are right."""
+    for check in _CHECKS:
+        yield from check(job)
+
+
+def _check_job(job: JobConfig) -> Iterator[Finding]:
+    if not NAME.match(job.job):
+        yield Finding(("job",), "bad-name", _BAD_NAME)
+    yield from _check_interval(job.interval)
+
+
+def _check_interval(interval: IntervalConfig) -> Iterator[Finding]:
+    if interval.grain == "snapshot":
+        if interval.column is not None:
+            yield Finding(("interval", "column"), "not-used", "a snapshot takes the whole table; remove `column`")
+    elif interval.column is None:
+        needs = f"grain '{interval.grain}' needs `column`, the date or timestamp to cut by; or set `grain: snapshot`"
+        yield Finding(("interval",), "missing-key", needs)
+    elif not interval.column.strip():
+        yield Finding(("interval", "column"), "empty", "expected a column's name")
+    try:
+        ZoneInfo(interval.time_zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        expected = "expected an IANA time zone such as 'UTC' or 'America/New_York'"
+        yield Finding(("interval", "time_zone"), "unknown-zone", expected, tuple(sorted(available_timezones())))
+
+
+def _check_columns(job: JobConfig) -> Iterator[Finding]:
+    """Columns of the output tables: Spark and Delta hold two names that differ only in case for one."""
+    seen: set[str] = set()
+    carried = [(("input", "key"), job.input.key), (("output", "passthrough"), job.output.passthrough)]
+    for where, names in carried:
+        for position, name in enumerate(names):
+            if not name.strip():
+                yield Finding((*where, position), "empty", "expected a column's name")
+            elif name.startswith(RESERVED_PREFIX):
+                yield Finding((*where, position), "reserved", "output columns that start with '_' are batchscore's own")
+            elif name.lower() in seen:
+                yield Finding((*where, position), "doubled", f"column '{name}' is already in the output; remove it")
+            seen.add(name.lower())
+    if not job.input.key and job.input.on_duplicate_key == "quarantine":
+        needs = "`on_duplicate_key: quarantine` needs `input.key`"
+        yield Finding(("input", "on_duplicate_key"), "needs-key", needs, reads=(("input",),))
+    for name in job.model.outputs:
+        if name.lower() in seen:
+            what = f"output column '{name}' collides with a key, passthrough or other output column; rename it"
+            yield Finding(("model", "outputs", name), "collision", what)
+        seen.add(name.lower())
+
+
+def _check_lookups(job: JobConfig) -> Iterator[Finding]:
+    for name, lookup in job.lookups.items():
+        where: Path = ("lookups", name)
+        if not NAME.match(name):
+            yield Finding(where, "bad-name", _BAD_NAME)
+        for key, names in (("on", lookup.on), ("columns", lookup.columns)):
+            if not names:
+                yield Finding((*where, key), "empty", "expected at least one column")
+            for position in _doubled(names):
+                yield Finding((*where, key, position), "doubled", f"column '{names[position]}' stands twice")
+        yield from _check_lookup_times(where, lookup)
+
+
+def _check_lookup_times(where: Path, lookup: LookupConfig) -> Iterator[Finding]:
+    timed = [lookup.at, lookup.known_at, lookup.max_age]
+    if any(timed) and not all(timed):
+        yield Finding(where, "half-given", "a point-in-time lookup needs `at`, `known_at` and `max_age` together")
+    if lookup.max_age is not None and not DURATION.match(lookup.max_age):
+        yield Finding((*where, "max_age"), "bad-duration", "expected a duration such as '90s', '15m', '6h' or '7d'")
+
+
+def _check_features(job: JobConfig) -> Iterator[Finding]:
+    columns = job.features.columns
+    for position in _doubled([feature.name for feature in columns]):
+        where: Path = ("features", "columns", position, "name")
+        yield Finding(where, "doubled", f"feature '{columns[position].name}' stands twice")
+    for position, feature in enumerate(columns):
+        where = ("features", "columns", position)
+        if not feature.name.strip() or feature.name.startswith(RESERVED_PREFIX):
+            expected = "a feature's name is not empty and does not start with '_'"
+            yield Finding((*where, "name"), "bad-name", expected)
+        if feature.sql is not None and feature.from_ is not None:
+            yield Finding(where, "too-many", "expected `sql` or `from`, not both; remove one")
+        if feature.sql is not None and not feature.sql.strip():
+            yield Finding((*where, "sql"), "empty", "expected a SQL expression")
+
+
+def _check_sources(job: JobConfig) -> Iterator[Finding]:
+    for position, feature in enumerate(job.features.columns):
+        if feature.from_ is None:
+            continue
+        where: Path = ("features", "columns", position, "from")
+        name, dot, column = feature.from_.partition(".")
+        known = job.lookups.get(name)
+        if known is None or not dot:
+            names = ", ".join(job.lookups) or "none"
+            candidates = tuple(f"{name}.{column}" for name, lookup in job.lookups.items() for column in lookup.columns)
+            expected = f"expected LOOKUP.COLUMN; the lookups are: {names}"
+            yield Finding(where, "unknown-lookup", expected, candidates, (("lookups",),))
+        elif column not in known.columns:
+            candidates = tuple(f"{name}.{column}" for column in known.columns)
+            brings = f"lookup '{name}' brings: {', '.join(known.columns)}"
+            yield Finding(where, "unknown-column", brings, candidates, (("lookups", name),))
+
+
+def _check_model(job: JobConfig) -> Iterator[Finding]:
+    if not MODEL_URI.match(job.model.uri):
+        expected = "expected 'models:/NAME@ALIAS' or 'models:/NAME/VERSION' (a number; never 'latest')"
+        yield Finding(("model", "uri"), "bad-uri", expected)
+    for name, columns in job.model.inputs.items():
+        if not columns:
+            yield Finding(("model", "inputs", name), "empty", "expected at least one feature")
+    for name, selector in job.model.outputs.items():
+        where: Path = ("model", "outputs", name)
+        if not name.strip() or name.startswith(RESERVED_PREFIX):
+            yield Finding(where, "bad-name", "an output column's name is not empty and does not start with '_'")
+        if not OUTPUT_SELECTOR.match(selector):
+            yield Finding(where, "bad-selector", "expected 'tensor' or 'tensor[:, k]'")
+
+
+def _check_model_inputs(job: JobConfig) -> Iterator[Finding]:
+    features = tuple(feature.name for feature in job.features.columns)
+    for name, columns in job.model.inputs.items() if features else ():
+        for position, column in enumerate(columns):
+            if column not in features:
+                what = f"'{column}' is not among `features.columns`; add it there, if only by its name"
+                yield Finding(("model", "inputs", name, position), "unknown-feature", what, features, (("features",),))
+
+
+def _check_limits(job: JobConfig) -> Iterator[Finding]:
+    if not 0 <= job.checks.max_quarantine_pct <= 100:
+        yield Finding(("checks", "max_quarantine_pct"), "out-of-range", "expected a percentage from 0 to 100")
+    if job.checks.max_quarantine_rows is not None and job.checks.max_quarantine_rows < 0:
+        yield Finding(("checks", "max_quarantine_rows"), "out-of-range", "expected 0 or more rows")
+    if job.scoring.batch_rows != "auto" and not 1 <= job.scoring.batch_rows <= MAX_BATCH_ROWS:
+        yield Finding(("scoring", "batch_rows"), "out-of-range", f"expected 'auto' or 1 to {MAX_BATCH_ROWS} rows")
+
+
+def _check_engine(job: JobConfig) -> Iterator[Finding]:
+    if not job.engine.master.strip():
+        yield Finding(("engine", "master"), "empty", "expected a Spark master such as 'local[*]'")
+    if not _MEMORY.fullmatch(job.engine.driver_memory):
+        yield Finding(("engine", "driver_memory"), "bad-size", "expected a size such as '512m' or '4g'")
+    for name, value in job.engine.conf.items():
+        where: Path = ("engine", "conf", name)
+        if name in PROTECTED_CONF:
+            yield Finding(where, "protected", f"batchscore sets '{name}' itself; remove it")
+        if _SECRET_KEY.search(name) and not has_reference(value) and value.lower() not in ("", "true", "false"):
+            yield Finding(where, "secret-in-file", "a secret may not stand in the job file; write '${env:NAME}'")
+
+
+def _check_places(job: JobConfig) -> Iterator[Finding]:
+    """Tables and files: paths where a path is needed, no two outputs in one place, no output over an input."""
+    taken = {job.input.table: "input.table"} | {t.table: f"lookups.{n}.table" for n, t in job.lookups.items()}
+    taken = {_trim(place): key for place, key in taken.items()}
+    places = {"scores": job.output.scores, "quarantine": job.output.quarantine, "audit": job.output.audit}
+    for key, place in places.items():
+        if place is None:
+            continue
+        if "/" not in place and not has_reference(place):
+            yield Finding(("output", key), "not-a-path", f"expected a path with a '/', as './{place}'")
+        elif _trim(place) in taken:
+            what = f"this is also `{taken[_trim(place)]}`; every output needs a place of its own"
+            yield Finding(("output", key), "collision", what)
+        taken.setdefault(_trim(place), f"output.{key}")
+
+
+def _check_texts(job: JobConfig) -> Iterator[Finding]:
+    """Texts that may not be empty, and URIs that may not hold a password."""
+    texts: list[tuple[Path, str | None]] = [(("input", "table"), job.input.table)]
+    texts += [(("lookups", name, "table"), lookup.table) for name, lookup in job.lookups.items()]
+    texts += [(("checks", key), getattr(job.checks, key)) for key in ("input", "features", "output")]
+    texts += [(("registry", "uri"), job.registry.uri)]
+    for path, text in texts:
+        if text is not None and not text.strip():
+            yield Finding(path, "empty", "expected a name or path; leave the key out if there is none")
+    outputs: list[tuple[Path, str | None]] = [(("output", "scores"), job.output.scores)]
+    for path, text in [*texts, *outputs, (("engine", "master"), job.engine.master)]:
+        if text is not None and URI_PASSWORD.search(text):
+            what = "a password may not stand in the job file; write '${env:NAME}' in its place"
+            yield Finding(path, "secret-in-file", what)
+
+
+def _doubled(names: Iterable[str]) -> list[int]:
+    """Positions of names that stood before."""
+    listed = list(names)
+    return [position for position, name in enumerate(listed) if name in listed[:position]]
+
+
+def _trim(place: str) -> str:
+    return place.rstrip("/").removeprefix("./")
+
+
+_CHECKS: tuple[Callable[[JobConfig], Iterator[Finding]], ...] = (
+    _check_job,
+    _check_columns,
+    _check_lookups,
+    _check_features,
+    _check_sources,
+    _check_model,
+    _check_model_inputs,
+    _check_limits,
+    _check_engine,
+    _check_places,
+    _check_texts,
+)

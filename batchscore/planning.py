@@ -1,0 +1,302 @@
+"""Planning: pin everything, compile checks, match the model, and say what a run would do, before any row is read."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import rfc8785
+
+from batchscore.checks.compile import CompiledSuite, columns_needed, compile_suite, describe
+from batchscore.checks.suite import load_suite
+from batchscore.config import Job, JobConfig, to_plain
+from batchscore.errors import InputError
+from batchscore.features.build import FeatureRows, build_features
+from batchscore.features.lookups import add_lookups
+from batchscore.intervals import Interval
+from batchscore.kernel.batch import stage_schema
+from batchscore.kernel.spec import KernelSpec
+from batchscore.kernel.tensors import ARROW_TYPES
+from batchscore.loading import config_sha256
+from batchscore.records import SEMANTICS, PinnedModel, PinnedTable, Place, to_dict
+from batchscore.references import resolve, resolve_file, resolve_path, resolve_sqlite
+from batchscore.scoring.preflight import match_inputs, match_outputs
+from batchscore.tables.pin import pin_table
+from batchscore.tables.read import mark_duplicates, missing_columns, quote, read_interval, read_pinned
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql.types import StructField
+
+PLACES: tuple[Place, ...] = ("input", "features", "output")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prepared:
+    """Everything that a plan, a preview and a run of one interval share.
+
+    Attributes:
+        job: The job.
+        interval: The interval.
+        input: The pinned input table.
+        lookups: The pinned lookup tables.
+        model: The pinned model.
+        model_bytes: Its bytes.
+        suites: Compiled suites by place.
+        source: The interval's rows as they stand in the input table.
+        rows: The interval's rows as the kernel takes them.
+        spec: What the kernel does with them.
+        fields: Spark fields of the scores table's keys, passthrough and outputs.
+        key_fields: Spark fields of the keys.
+        config_sha256: Digest of the resolved config.
+        run_key: Digest of everything that decides the values.
+    """
+
+    job: Job
+    interval: Interval
+    input: PinnedTable
+    lookups: Mapping[str, PinnedTable]
+    model: PinnedModel
+    model_bytes: bytes
+    suites: Mapping[Place, CompiledSuite]
+    source: DataFrame
+    rows: DataFrame
+    spec: KernelSpec
+    fields: tuple[StructField, ...]
+    key_fields: tuple[StructField, ...]
+    config_sha256: str
+    run_key: str
+
+
+def prepare(spark: SparkSession, job: Job, interval: Interval) -> Prepared:
+    """Pin input, lookups and model, and fit them together; reads metadata only.
+
+    Raises:
+        InputError: A table or column is missing or of the wrong kind.
+        ConfigError: A suite or an expression is wrong.
+        ModelError: The model is missing, unsafe, or does not fit the features and outputs.
+        RegistryError: The registry cannot be reached.
+    """
+    config = job.config
+    pinned = _pin_input(spark, job, interval)
+    lookups = _pin_lookups(spark, job)
+    model, model_bytes = _pin_model(job)
+    source = read_interval(spark, pinned, interval, config.interval.column)
+    _check_columns(config, source)
+    compiled: dict[Place, CompiledSuite | None] = {"input": _compile(job, "input", _arrow_schema(source))}
+    features = _feature_rows(spark, config, source, compiled["input"], lookups)
+    schema = _arrow_schema(features.rows)
+    types = dict(zip(schema.names, schema.types, strict=True))
+    compiled["features"] = _compile(job, "features", schema)
+    inputs = match_inputs(model, config.model, features.features, types)
+    carried = [*config.input.key, *config.output.passthrough]
+    outputs = match_outputs(model, config.model, carried)
+    scored = [pa.field(n, types[n]) for n in carried] + [pa.field(o.column, ARROW_TYPES[o.dtype]) for o in outputs]
+    compiled["output"] = _compile(job, "output", pa.schema(scored))
+    suites: dict[Place, CompiledSuite] = {p: c for p in PLACES if (c := compiled[p]) is not None}
+    raw = _carries_raw(config)
+    spec = KernelSpec(
+        keys=config.input.key,
+        passthrough=config.output.passthrough,
+        rules=tuple(rule for suite in suites.values() for rule in suite.rules),
+        tallies=tuple(tally for suite in suites.values() for tally in suite.tallies),
+        features=features.features,
+        inputs=inputs,
+        outputs=outputs,
+        on_bad_score=config.scoring.on_bad_score,
+        batch_rows=0 if config.scoring.batch_rows == "auto" else config.scoring.batch_rows,
+        device=config.scoring.device,
+        model_sha256=model.sha256,
+        model_label=model.label,
+        raw=raw,
+        duplicates=config.input.on_duplicate_key == "quarantine",
+        failed=features.failed,
+        schema=stage_schema(scored, types["_raw"] if raw else None).serialize().to_pybytes(),
+    )
+    fields = _spark_fields(scored)
+    return Prepared(
+        job=job,
+        interval=interval,
+        input=pinned,
+        lookups=lookups,
+        model=model,
+        model_bytes=model_bytes,
+        suites=suites,
+        source=source,
+        rows=features.rows,
+        spec=spec,
+        fields=fields,
+        key_fields=fields[: len(config.input.key)],
+        config_sha256=config_sha256(config),
+        run_key=make_run_key(config, interval, pinned, lookups, model, suites),
+    )
+
+
+def make_run_key(
+    config: JobConfig,
+    interval: Interval,
+    pinned: PinnedTable,
+    lookups: Mapping[str, PinnedTable],
+    model: PinnedModel,
+    suites: Mapping[Place, CompiledSuite],
+) -> str:
+    """sha256 of everything that decides the values of one interval, and of nothing else.
+
+    Paths, engine, device, batch rows, the schedule and limits are recorded but not part of it: a faster engine or
+    a moved table scores nothing again.
+    """
+    plain = to_plain(config)
+    material: Any = {
+        "semantics": SEMANTICS,
+        "job": config.job,
+        "input": [pinned.table_id, pinned.fingerprint],
+        "interval": [interval.name, interval.grain],
+        "lookups": {name: [p.table_id, p.version, p.fingerprint] for name, p in lookups.items()},
+        "model": model.sha256,
+        "checks": {place: suite.suite.sha256 for place, suite in suites.items()},
+        "config": {
+            "interval": {k: plain["interval"][k] for k in ("column", "grain", "time_zone")},
+            "input": {k: plain["input"][k] for k in ("key", "on_duplicate_key")},
+            "lookups": {n: {k: v for k, v in c.items() if k != "table"} for n, c in plain["lookups"].items()},
+            "features": plain["features"],
+            "model": {k: plain["model"][k] for k in ("inputs", "outputs")},
+            "on_bad_score": plain["scoring"]["on_bad_score"],
+            "passthrough": plain["output"]["passthrough"],
+        },
+    }
+    return hashlib.sha256(rfc8785.dumps(material)).hexdigest()
+
+
+def describe_features(prepared: Prepared) -> tuple[dict[str, str], ...]:
+    """One line for each feature: name, where it comes from, type, null policy."""
+    types = dict(prepared.rows.dtypes)
+    described = []
+    for feature, spec in zip(prepared.job.config.features.columns, prepared.spec.features, strict=True):
+        source = feature.sql or feature.from_ or "input column"
+        policy = f"impute {spec.impute}" if spec.on_null == "impute" else spec.on_null
+        described.append({"name": feature.name, "from": source, "type": types[feature.name], "on_null": policy})
+    return tuple(described)
+
+
+def describe_checks(prepared: Prepared) -> tuple[Mapping[str, str], ...]:
+    """One line for each expectation: rule, name, columns, severity, engine."""
+    return tuple(line for suite in prepared.suites.values() for line in describe(suite))
+
+
+def resolved_conf(job: Job) -> dict[str, str]:
+    """`engine.conf` with its references expanded."""
+    return {key: resolve(value, job.folder) for key, value in job.config.engine.conf.items()}
+
+
+def resolve_table(job: Job, table: str) -> str:
+    """A table's absolute path or catalog name."""
+    return resolve_path(table, job.folder)
+
+
+def code_version() -> str:
+    """Version of the installed package."""
+    return importlib.metadata.version("batchscore")
+
+
+def pinned_summary(pinned: PinnedTable) -> dict[str, Any]:
+    """A pinned table for the audit: all but the list of files."""
+    return {k: v for k, v in to_dict(pinned).items() if k != "paths"}
+
+
+def _pin_input(spark: SparkSession, job: Job, interval: Interval) -> PinnedTable:
+    config = job.config.input
+    return pin_table(
+        spark,
+        resolve_table(job, config.table),
+        config.format,
+        named=config.table,
+        where="input.table",
+        interval=interval,
+        column=job.config.interval.column,
+    )
+
+
+def _pin_lookups(spark: SparkSession, job: Job) -> dict[str, PinnedTable]:
+    return {
+        name: pin_table(
+            spark,
+            resolve_table(job, lookup.table),
+            lookup.format,
+            named=lookup.table,
+            where=f"lookups.{name}.table",
+            interval=None,
+            column=None,
+        )
+        for name, lookup in job.config.lookups.items()
+    }
+
+
+def _pin_model(job: Job) -> tuple[PinnedModel, bytes]:
+    from batchscore.models.pin import pin_model  # noqa: PLC0415 - mlflow takes seconds to import
+
+    uri = job.config.registry.uri
+    return pin_model(job.config.model.uri, resolve_sqlite(uri, job.folder) if uri else None)
+
+
+def _compile(job: Job, place: Place, schema: pa.Schema) -> CompiledSuite | None:
+    path = getattr(job.config.checks, place)
+    if path is None:
+        return None
+    return compile_suite(load_suite(resolve_file(path, job.folder), place), schema, time_zone=job.config.interval.time_zone)
+
+
+def _check_columns(config: JobConfig, source: DataFrame) -> None:
+    for where, names in (("input.key", config.input.key), ("output.passthrough", config.output.passthrough)):
+        missing = [name for name in names if name not in source.columns]
+        if missing:
+            raise InputError(missing_columns(missing, source.columns, where))
+    reserved = [name for name in source.columns if name in _RESERVED]
+    if reserved:
+        raise InputError(f"input.table: column '{reserved[0]}' has a name that batchscore uses. Rename it upstream.")
+
+
+_RESERVED = frozenset(
+    "_raw _duplicate _outcome _stage _reasons _tally _row _interval _run_id _generation _model _scored_at".split()
+)
+
+
+def _carries_raw(config: JobConfig) -> bool:
+    """Whether the kernel carries whole rows: where a unique key proves which row failed, they are fetched after."""
+    return config.input.on_duplicate_key != "fail" or not config.input.key
+
+
+def _feature_rows(
+    spark: SparkSession,
+    config: JobConfig,
+    source: DataFrame,
+    suite: CompiledSuite | None,
+    lookups: Mapping[str, PinnedTable],
+) -> FeatureRows:
+    from pyspark.sql import functions as F  # noqa: PLC0415 - keeps `validate` free of Spark
+
+    rows, flags = source, []
+    if config.input.on_duplicate_key == "quarantine":
+        rows = mark_duplicates(rows, config.input.key)
+        flags.append(F.col("_duplicate"))
+    if _carries_raw(config):
+        flags.append(F.struct(*[F.col(quote(name)) for name in source.columns]).alias("_raw"))
+    rows = add_lookups(rows, config.lookups, {name: read_pinned(spark, p) for name, p in lookups.items()})
+    checked = sorted(columns_needed(suite)) if suite is not None else []
+    needed = dict.fromkeys([*config.input.key, *config.output.passthrough, *checked])
+    return build_features(spark, rows, config.features.columns, needed=list(needed), flags=flags)
+
+
+def _arrow_schema(frame: DataFrame) -> pa.Schema:
+    from pyspark.sql.pandas.types import to_arrow_schema  # noqa: PLC0415
+
+    return to_arrow_schema(frame.schema)
+
+
+def _spark_fields(fields: list[pa.Field]) -> tuple[StructField, ...]:
+    from pyspark.sql.pandas.types import from_arrow_schema  # noqa: PLC0415
+
+    return tuple(from_arrow_schema(pa.schema(fields)).fields)

@@ -1,0 +1,318 @@
+"""Results and records: what a plan, a run and an audit row say. No Spark, no I/O."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from batchscore.rendering import Sheet
+
+SCHEMA_VERSION = 1
+SEMANTICS = 1  # raise when the same config would give other values: it is part of the run key
+
+Severity = Literal["critical", "warning", "info"]
+Place = Literal["input", "features", "output"]
+RunStatus = Literal["published", "unchanged", "failed", "cancelled", "abandoned"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PinnedTable:
+    """A table at one version.
+
+    Attributes:
+        table: As the config names it.
+        format: `delta` or `parquet`.
+        location: Resolved path or catalog name that is read.
+        table_id: Delta's table id; for Parquet the location.
+        version: Delta version; None for Parquet.
+        fingerprint: sha256 over the files that can hold the interval, with their deletion vectors.
+        files: How many those are.
+        rows: Rows in those files by their statistics, where the interval covers whole files; else None.
+        paths: For Parquet, the pinned files themselves.
+    """
+
+    table: str
+    format: str
+    location: str
+    table_id: str
+    version: int | None
+    fingerprint: str
+    files: int
+    rows: int | None = None
+    paths: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TensorSpec:
+    """One input or output of an ONNX model.
+
+    Attributes:
+        name: Tensor name.
+        dtype: ONNX Runtime's type string, such as `tensor(float)`.
+        shape: Dimensions; None where the model leaves one open.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int | None, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PinnedModel:
+    """A registered model at one version, proved by the digest of its bytes.
+
+    Attributes:
+        uri: As the config names it.
+        name: Registered name.
+        version: Version number.
+        alias: Alias that led here, if any.
+        sha256: Digest of `model_bytes`' content: the self-contained ONNX file.
+        size_bytes: Its length.
+        inputs: What the ONNX graph takes.
+        outputs: What it gives.
+        signature_inputs: Column names of the MLflow signature, in order; empty if none was logged.
+        opsets: Operator set versions by domain.
+        run_id: MLflow run that logged it, if known.
+    """
+
+    uri: str
+    name: str
+    version: int
+    alias: str | None
+    sha256: str
+    size_bytes: int
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    signature_inputs: tuple[str, ...] = ()
+    opsets: Mapping[str, int] = field(default_factory=dict)
+    run_id: str | None = None
+
+    @property
+    def label(self) -> str:
+        """`name/version`, as it stands in the `_model` column."""
+        return f"{self.name}/{self.version}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExpectationResult:
+    """The verdict on one expectation.
+
+    Attributes:
+        rule: Its id within the job, such as `input[3]`.
+        expectation: GX type name, such as `expect_column_values_to_be_between`.
+        columns: Columns that it looks at.
+        place: Which suite it stands in.
+        severity: `critical`, `warning` or `info`.
+        engine: What evaluated it: `kernel`, `tally`, `schema` or `gx`.
+        on_row_fail: `quarantine` or `keep` for row rules; None for the rest.
+        success: The verdict, as GX would give it.
+        evaluated: Rows with a value (nulls left out), for row rules.
+        unexpected: Rows that failed, for row rules.
+        observed: Observed value, for table-level expectations; never a cell value of a row rule.
+        stops: Whether this verdict keeps the run from publishing.
+        error: Why it could not be evaluated, if so.
+        fingerprint: sha256 of the canonical expectation.
+    """
+
+    rule: str
+    expectation: str
+    columns: tuple[str, ...]
+    place: Place
+    severity: Severity
+    engine: str
+    on_row_fail: str | None
+    success: bool
+    evaluated: int | None = None
+    unexpected: int | None = None
+    observed: Any = None
+    stops: bool = False
+    error: str | None = None
+    fingerprint: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """What a run would do, known from metadata alone."""
+
+    job: str
+    interval: str
+    interval_label: str
+    run_key: str
+    action: str
+    generation: int
+    config_sha256: str
+    input: PinnedTable
+    lookups: Mapping[str, PinnedTable]
+    model: PinnedModel
+    features: tuple[Mapping[str, str], ...]
+    checks: tuple[Mapping[str, str], ...]
+    outputs: Mapping[str, str]
+    columns: tuple[tuple[str, str], ...]
+    published: Mapping[str, Any] | None
+    submit_line: str
+    warnings: tuple[str, ...] = ()
+
+    def sheet(self) -> Sheet:
+        """The plan laid out."""
+        actions = {
+            "new": f"score and publish, generation {self.generation}",
+            "replace": f"score and publish, generation {self.generation}, replacing run {_run_of(self.published)}",
+            "unchanged": f"nothing: run {_run_of(self.published)} has published this run key",
+            "superseded": f"nothing: run {_run_of(self.published)} has replaced this run key (exit 11)",
+        }
+        facts: list[tuple[str, Any]] = [
+            ("would", actions[self.action]),
+            ("run key", self.run_key),
+            ("input", _table_line(self.input)),
+            *((f"lookup {name}", _table_line(pinned)) for name, pinned in self.lookups.items()),
+            ("model", f"{self.model.label} {_alias(self.model.alias)}sha256 {self.model.sha256[:16]}…"),
+            *self.outputs.items(),
+            *(("warning", warning) for warning in self.warnings),
+            ("submit", self.submit_line),
+        ]
+        features = [[f["name"], f["type"], f["on_null"], f["from"]] for f in self.features]
+        checks = [
+            [c["rule"], c["expectation"], c["columns"], c["severity"], c["engine"], c["on_row_fail"]]
+            for c in self.checks
+        ]
+        return Sheet(
+            f"plan {self.job} · {self.interval_label}",
+            facts,
+            (
+                ("features", ("name", "type", "on null", "from"), features),
+                ("checks", ("rule", "expectation", "columns", "severity", "engine", "on row fail"), checks),
+                ("scores", ("column", "type"), self.columns),
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.sheet().text()
+
+    def _repr_html_(self) -> str:
+        return self.sheet().html()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunRecord:
+    """One run attempt, as the audit keeps it; the scores commit carries its core.
+
+    Counts obey `read = scored + quarantined`. Times are ISO 8601 in UTC; durations are seconds.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    kind: str
+    status: str
+    job: str
+    interval: str
+    interval_label: str
+    run_id: str
+    generation: int
+    run_key: str
+    config_sha256: str
+    started_at: str
+    ended_at: str
+    user: str
+    host: str
+    command: str
+    code_version: str
+    input: Mapping[str, Any] | None = None
+    lookups: Mapping[str, Any] = field(default_factory=dict)
+    model: Mapping[str, Any] | None = None
+    counts: Mapping[str, int] = field(default_factory=dict)
+    reasons: Mapping[str, int] = field(default_factory=dict)
+    checks: tuple[Mapping[str, Any], ...] = ()
+    runtime: Mapping[str, Any] = field(default_factory=dict)
+    timings_s: Mapping[str, float] = field(default_factory=dict)
+    commits: Mapping[str, int] = field(default_factory=dict)
+    tables: Mapping[str, str] = field(default_factory=dict)
+    error: str | None = None
+    error_type: str | None = None
+
+    def sheet(self) -> Sheet:
+        """The record laid out."""
+        model = self.model or {}
+        facts: list[tuple[str, Any]] = [
+            ("status", self.status),
+            ("run", self.run_id),
+            ("generation", self.generation),
+            ("run key", self.run_key),
+            ("rows", self.counts),
+            ("model", f"{model['name']}/{model['version']} sha256 {model['sha256'][:16]}…" if model else None),
+            ("commits", self.commits),
+            ("seconds", self.timings_s),
+            ("runtime", {k: v for k, v in self.runtime.items() if not isinstance(v, Mapping)}),
+            ("error", self.error),
+        ]
+        checks = [
+            [
+                c["rule"],
+                _verdict(c),
+                c["expectation"],
+                ", ".join(c["columns"]),
+                c["severity"],
+                c["evaluated"],
+                c["unexpected"],
+                c["observed"] if c["error"] is None else c["error"],
+            ]
+            for c in self.checks
+        ]
+        names = ("rule", "verdict", "expectation", "columns", "severity", "evaluated", "unexpected", "observed")
+        return Sheet(
+            f"{self.kind} {self.job} · {self.interval_label}",
+            [(name, value) for name, value in facts if value not in (None, "", {})],
+            (
+                ("set aside, by reason", ("reason", "rows"), list(self.reasons.items())),
+                ("checks", names, checks),
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.sheet().text()
+
+    def _repr_html_(self) -> str:
+        return self.sheet().html()
+
+
+def to_dict(record: Any) -> dict[str, Any]:
+    """A record as plain JSON values."""
+    return {f.name: _plain(getattr(record, f.name)) for f in dataclasses.fields(record)}
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return to_dict(value)
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    return value
+
+
+def record_from_dict(values: Mapping[str, Any]) -> RunRecord:
+    """The record that `to_dict` wrote; keys of newer schema versions are left out."""
+    known = {f.name for f in dataclasses.fields(RunRecord)}
+    kept = {k: v for k, v in values.items() if k in known}
+    kept["checks"] = tuple(kept.get("checks") or ())
+    return RunRecord(**kept)
+
+
+def _verdict(check: Mapping[str, Any]) -> str:
+    if check["success"]:
+        return "PASS"
+    return {"critical": "FAIL", "warning": "WARN"}.get(check["severity"], "INFO")
+
+
+def _run_of(published: Mapping[str, Any] | None) -> str:
+    return str(published["run_id"]) if published else "?"
+
+
+def _alias(alias: str | None) -> str:
+    return f"(alias {alias}) " if alias else ""
+
+
+def _table_line(pinned: PinnedTable) -> str:
+    version = f"version {pinned.version}" if pinned.version is not None else "as listed"
+    rows = f", {pinned.rows} rows" if pinned.rows is not None else ""
+    return f"{pinned.table} at {version}: {pinned.files} file{'s' if pinned.files != 1 else ''}{rows}"

@@ -1,0 +1,52 @@
+"""The Arrow UDF around the kernel: the model's bytes travel once by broadcast, rows as Arrow batches."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from batchscore.errors import ModelError
+from batchscore.kernel.batch import run_kernel
+from batchscore.kernel.spec import KernelSpec
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+MAX_BROADCAST_BYTES = 2**31 - 1
+
+
+def score_rows(spark: SparkSession, rows: DataFrame, spec: KernelSpec, model_bytes: bytes) -> DataFrame:
+    """Check, score and tally rows in Python workers; nothing runs until the result is written or read.
+
+    Args:
+        spark: The session.
+        rows: [n] rows with the columns that the spec names.
+        spec: What the kernel does.
+        model_bytes: The pinned model.
+
+    Returns:
+        Every row once with its outcome, and one tally row for each task; columns as `spec.schema`.
+
+    Raises:
+        ModelError: The model is too large to broadcast.
+    """
+    from pyspark.sql.pandas.types import from_arrow_schema  # noqa: PLC0415 - the driver alone needs it
+
+    if len(model_bytes) > MAX_BROADCAST_BYTES:
+        raise ModelError(
+            f"model {spec.model_label}: expected at most {MAX_BROADCAST_BYTES} bytes; found {len(model_bytes)}. "
+            "Models above 2 GiB cannot be broadcast; make it smaller, for example by quantising it."
+        )
+    broadcast = spark.sparkContext.broadcast(model_bytes)
+    schema = from_arrow_schema(pa.ipc.read_schema(pa.py_buffer(spec.schema)))
+    return rows.mapInArrow(partial(_score_task, spec=spec, broadcast=broadcast), schema)
+
+
+def _score_task(batches: Iterator[pa.RecordBatch], *, spec: KernelSpec, broadcast: Any) -> Iterator[pa.RecordBatch]:
+    worker = f"{socket.gethostname()}:{os.getpid()}"
+    return run_kernel(batches, spec, lambda: broadcast.value, worker)

@@ -1,0 +1,94 @@
+"""Locations: what a table's name means, and what stands there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from batchscore.errors import InputError
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+def is_path(table: str) -> bool:
+    """Whether a table's name is a path (it has a slash) and not a catalog name."""
+    return "/" in table
+
+
+def find_location(spark: SparkSession, table: str) -> str:
+    """The path of a Delta table: itself, or where the catalog says that it lies.
+
+    Args:
+        spark: The session.
+        table: An absolute path or URI, or a catalog name such as `sales.orders`.
+
+    Raises:
+        InputError: The catalog has no such table.
+    """
+    if is_path(table):
+        return table
+    quoted = ".".join(f"`{part.replace('`', '``')}`" for part in table.split("."))
+    try:
+        detail = spark.sql(f"DESCRIBE DETAIL {quoted}").select("location").collect()
+    except Exception as error:
+        raise InputError(
+            f"table {table}: expected a Delta table of this name in the catalog; found none. "
+            "Check the name, or give a path with a '/'."
+        ) from error
+    return str(detail[0]["location"])
+
+
+def list_names(spark: SparkSession, location: str) -> list[str] | None:
+    """Names directly under a path, or None where nothing stands there."""
+    jvm: Any = spark._jvm
+    path = jvm.org.apache.hadoop.fs.Path(location)
+    files = path.getFileSystem(hadoop_conf(spark))
+    if not files.exists(path):
+        return None
+    return [status.getPath().getName() for status in files.listStatus(path)]
+
+
+def hadoop_conf(spark: SparkSession) -> Any:
+    """The JVM's Hadoop configuration of this session."""
+    session: Any = spark._jsparkSession
+    return session.sessionState().newHadoopConf()
+
+
+def read_file(spark: SparkSession, location: str) -> bytes | None:
+    """The bytes of one small file, or None where it does not exist."""
+    jvm: Any = spark._jvm
+    path = jvm.org.apache.hadoop.fs.Path(location)
+    files = path.getFileSystem(hadoop_conf(spark))
+    if not files.exists(path):
+        return None
+    stream = files.open(path)
+    try:
+        return bytes(jvm.org.apache.commons.io.IOUtils.toByteArray(stream))
+    finally:
+        stream.close()
+
+
+def write_file(spark: SparkSession, location: str, content: bytes) -> None:
+    """Write one small file whole, replacing what stands there."""
+    jvm: Any = spark._jvm
+    path = jvm.org.apache.hadoop.fs.Path(location)
+    stream = path.getFileSystem(hadoop_conf(spark)).create(path, True)
+    try:
+        stream.write(content)
+    finally:
+        stream.close()
+
+
+def remove_folder(spark: SparkSession, location: str) -> None:
+    """Remove a folder and what is in it, where it exists."""
+    jvm: Any = spark._jvm
+    path = jvm.org.apache.hadoop.fs.Path(location)
+    path.getFileSystem(hadoop_conf(spark)).delete(path, True)
+
+
+def modified_s(spark: SparkSession, location: str) -> float:
+    """When a path was last modified, in seconds since 1970 UTC."""
+    jvm: Any = spark._jvm
+    path = jvm.org.apache.hadoop.fs.Path(location)
+    status = path.getFileSystem(hadoop_conf(spark)).getFileStatus(path)
+    return float(status.getModificationTime()) / 1000

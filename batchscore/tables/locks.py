@@ -1,0 +1,38 @@
+"""Locks: hold off other processes while a table on a local disk is committed to."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import unquote, urlparse
+
+
+def local_path(location: str) -> Path | None:
+    """The local path of a location, or None where it lies on another store."""
+    parsed = urlparse(location)
+    if parsed.scheme not in ("", "file"):
+        return None
+    return Path(unquote(parsed.path) if parsed.scheme else location)
+
+
+@contextmanager
+def hold_lock(location: str) -> Iterator[None]:
+    """Hold a table's file lock until the block ends; the kernel frees it if this process dies.
+
+    A rename on a local disk can replace another writer's commit, with both told wrong, so commit and read-back
+    run under this lock. Stores with an atomic put-if-absent need none.
+    """
+    folder = local_path(location)
+    if folder is None:
+        yield
+        return
+    # Beside the table, since Delta refuses to create one in a folder that is not empty.
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with (folder.parent / f".{folder.name}.batchscore.lock").open("a") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(handle, fcntl.LOCK_UN)

@@ -1,0 +1,94 @@
+"""The Delta log as the driver sees it: snapshots, commits and transaction ids, without a Spark job where possible."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from batchscore.ports import Commit
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+class DeltaLog:
+    """One table's transaction log. Source: Delta protocol, https://github.com/delta-io/delta/blob/master/PROTOCOL.md."""
+
+    def __init__(self, spark: SparkSession, location: str) -> None:
+        self._spark = spark
+        self._jvm: Any = spark._jvm
+        self.location = location
+
+    def exists(self) -> bool:
+        """Whether a Delta table stands at the location."""
+        return self.version() >= 0
+
+    def snapshot(self) -> Any:
+        """The latest snapshot, freshly listed; a JVM object."""
+        none = self._jvm.scala.Option.empty()
+        return self._handle().update(False, none, none)
+
+    def snapshot_at(self, version: int) -> Any:
+        """The snapshot at one version; a JVM object."""
+        handle = self._handle()
+        latest = self.snapshot()
+        if latest.version() == version:
+            return latest
+        empty = self._jvm.scala.Option.empty()
+        return handle.getSnapshotAt(version, empty, empty, False)
+
+    def version(self) -> int:
+        """The latest version; -1 where there is no table."""
+        return int(self.snapshot().version())
+
+    def txn_version(self, app_id: str) -> int:
+        """The last transaction version of an application id; -1 if there is none."""
+        snapshot = self.snapshot()
+        if snapshot.version() < 0:
+            return -1
+        found = snapshot.transactions().get(app_id)
+        return int(found.get()) if found.isDefined() else -1
+
+    def commits(self, after: int) -> list[Commit]:
+        """Commits above a version whose log files still exist, oldest first."""
+        latest = self.version()
+        found = []
+        for version in range(after + 1, latest + 1):
+            actions = self.actions(version)
+            if actions is not None:
+                found.append(_commit(version, actions))
+        return found
+
+    def actions(self, version: int) -> list[dict[str, Any]] | None:
+        """The actions of one commit; None where log retention removed its file."""
+        handle = self._handle()
+        path = self._jvm.org.apache.hadoop.fs.Path(handle.logPath(), f"{version:020d}.json")
+        conf = handle.newDeltaHadoopConf()
+        if not path.getFileSystem(conf).exists(path):
+            return None
+        text: str = handle.store().read(path, conf).mkString("\n")
+        return [json.loads(line) for line in text.split("\n") if line]
+
+    def _handle(self) -> Any:
+        session: Any = self._spark._jsparkSession
+        return self._jvm.org.apache.spark.sql.delta.DeltaLog.forTable(session, self.location)
+
+
+def _commit(version: int, actions: list[dict[str, Any]]) -> Commit:
+    for action in actions:
+        information = action.get("commitInfo")
+        if information is not None:
+            metadata = information.get("userMetadata")
+            return Commit(version, information.get("operation", ""), metadata, information.get("timestamp", 0))
+    return Commit(version, "", None, 0)
+
+
+def count_added_rows(actions: list[dict[str, Any]], partition: str) -> dict[str, int]:
+    """Rows added by a commit, by the value of one partition column, from the file statistics that it committed."""
+    counts: dict[str, int] = {}
+    for action in actions:
+        added = action.get("add")
+        if added is not None:
+            value = added["partitionValues"].get(partition) or ""
+            counts[value] = counts.get(value, 0) + int(json.loads(added["stats"])["numRecords"])
+    return counts

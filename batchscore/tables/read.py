@@ -1,0 +1,102 @@
+"""Reading: one interval of a pinned table, and the keys in it that are not unique."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from batchscore.errors import InputError
+from batchscore.intervals import Interval
+from batchscore.records import PinnedTable
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame, SparkSession
+
+
+def quote(name: str) -> str:
+    """A column name as a SQL identifier, whatever characters it holds."""
+    return f"`{name.replace('`', '``')}`"
+
+
+def read_pinned(spark: SparkSession, pinned: PinnedTable) -> DataFrame:
+    """The whole of a pinned table."""
+    if pinned.format == "parquet":
+        reader = spark.read.option("basePath", pinned.location)
+        return reader.parquet(*pinned.paths)
+    return spark.read.format("delta").option("versionAsOf", str(pinned.version)).load(pinned.location)
+
+
+def read_interval(spark: SparkSession, pinned: PinnedTable, interval: Interval, column: str | None) -> DataFrame:
+    """The rows of one interval of a pinned table, all columns.
+
+    Raises:
+        InputError: The interval's column is missing or is no date or timestamp.
+    """
+    frame = read_pinned(spark, pinned)
+    if interval.start is None:
+        return frame
+    return frame.where(interval_condition(frame, interval, column, "interval.column"))
+
+
+def interval_condition(frame: DataFrame, interval: Interval, column: str | None, where: str) -> Column:
+    """The half-open condition of an interval on its column, with typed literals.
+
+    A date column holds local days; a timestamp is an instant; a timestamp without zone holds the local clock.
+
+    Raises:
+        InputError: The column is missing, is no date or timestamp, or is a date under an hourly grain.
+    """
+    from pyspark.sql import functions as F  # noqa: PLC0415 - the driver alone needs it
+
+    assert column is not None and interval.start is not None and interval.end is not None
+    assert interval.local_start is not None and interval.local_end is not None
+    types = {field.name: field.dataType.typeName() for field in frame.schema.fields}
+    if column not in types:
+        raise InputError(missing_columns([column], list(types), "interval.column"))
+    kind = types[column]
+    if kind == "date" and interval.grain != "hour":
+        first, last = f"date'{interval.local_start.date()}'", f"date'{interval.local_end.date()}'"
+    elif kind == "timestamp":
+        first, last = (f"timestamp'{t.strftime('%Y-%m-%d %H:%M:%S')}Z'" for t in (interval.start, interval.end))
+    elif kind == "timestamp_ntz":
+        first, last = (f"timestamp_ntz'{t.isoformat(sep=' ')}'" for t in (interval.local_start, interval.local_end))
+    else:
+        wanted = "a timestamp" if interval.grain == "hour" else "a date or a timestamp"
+        raise InputError(
+            f"interval.column: expected '{column}' to be {wanted}; found {kind}. Cast it upstream, or cut by another."
+        )
+    name = F.col(quote(column))
+    return (name >= F.expr(first)) & (name < F.expr(last))
+
+
+def find_duplicates(frame: DataFrame, key: Sequence[str]) -> DataFrame:
+    """The keys that more than one row of the frame has; one shuffle of the key columns alone."""
+    from pyspark.sql import functions as F  # noqa: PLC0415
+
+    names = [quote(name) for name in key]
+    return frame.groupBy(*names).agg(F.count(F.lit(1)).alias("_rows")).where("_rows > 1")
+
+
+def mark_duplicates(frame: DataFrame, key: Sequence[str]) -> DataFrame:
+    """The frame with `_duplicate`, true for every row whose key another row has too."""
+    from pyspark.sql import functions as F  # noqa: PLC0415
+
+    doubled = find_duplicates(frame, key).alias("_doubled")
+    same = [F.col(f"_rows_in.{quote(k)}").eqNullSafe(F.col(f"_doubled.{quote(k)}")) for k in key]
+    condition = same[0]
+    for part in same[1:]:
+        condition = condition & part
+    joined = frame.alias("_rows_in").join(doubled, condition, "left")
+    return joined.select("_rows_in.*", F.col("_doubled._rows").isNotNull().alias("_duplicate"))
+
+
+def missing_columns(missing: Sequence[str], known: Sequence[str], where: str) -> str:
+    """A message about columns that a table lacks, with the nearest names."""
+    from difflib import get_close_matches  # noqa: PLC0415
+
+    parts = []
+    for name in missing:
+        near = get_close_matches(name, known, n=1) or [k for k in known if k.lower() == name.lower()][:1]
+        parts.append(f"'{name}'" + (f" (did you mean '{near[0]}'?)" if near else ""))
+    shown = ", ".join(known[:30]) + (", …" if len(known) > 30 else "")
+    return f"{where}: expected column {', '.join(parts)}; found only: {shown}. Correct the name, or the table."

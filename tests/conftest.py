@@ -1,0 +1,27 @@
+"""One Spark session for the whole run, and the paths that tests share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from batchscore.config import EngineConfig
+from batchscore.session import open_session
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[SparkSession]:
+    """The one session of this test run, made as a run makes it."""
+    os.environ.setdefault("TZ", "UTC")
+    session = open_session(EngineConfig(master="local[2]", driver_memory="2g"), "UTC")
+    yield session
+    session.stop()
