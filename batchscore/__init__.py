@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from batchscore.api import load, plan, preview, quarantine, run, runs, scores, session, show
+    from batchscore.api import load, plan, preview, quarantine, run, runs, scores, show, spark_session
     from batchscore.config import Job, JobConfig
     from batchscore.errors import BatchscoreError
     from batchscore.records import Plan, RunRecord
@@ -27,8 +27,8 @@ _HOMES = {
     "run": "api",
     "runs": "api",
     "scores": "api",
-    "session": "api",
     "show": "api",
+    "spark_session": "api",
 }
 
 __all__ = [
@@ -44,8 +44,8 @@ __all__ = [
     "run",
     "runs",
     "scores",
-    "session",
     "show",
+    "spark_session",
 ]
 
 

@@ -85,7 +85,7 @@ def load(path: JobOrPath, sets: Sequence[str] = ()) -> Job:
     return loading.load_job(path, sets)
 
 
-def session(job: JobOrPath) -> SparkSession:
+def spark_session(job: JobOrPath) -> SparkSession:
     """A Spark session for a job: a new local one, or one over the application that is active."""
     job = load(job)
     return open_session(job.config.engine, job.config.interval.time_zone, resolved_conf(job))
@@ -95,7 +95,7 @@ def plan(job: JobOrPath, interval: str | None = None, *, force: bool = False) ->
     """Say what a run would do; reads no data beyond metadata, writes nothing."""
     job = load(job)
     chosen = _interval(job, interval)
-    return plan_interval(session(job), job, chosen, force=force)
+    return plan_interval(spark_session(job), job, chosen, force=force)
 
 
 def run(job: JobOrPath, interval: str | None = None, *, force: bool = False, progress: Progress = silent) -> RunRecord:
@@ -115,21 +115,21 @@ def run(job: JobOrPath, interval: str | None = None, *, force: bool = False, pro
     """
     job = load(job)
     chosen = _interval(job, interval)
-    return run_interval(session(job), job, chosen, force=force, progress=progress)
+    return run_interval(spark_session(job), job, chosen, force=force, progress=progress)
 
 
 def preview(job: JobOrPath, interval: str | None = None, *, rows: int = 10) -> Preview:
     """Score some rows of an interval and show them; publishes nothing."""
     job = load(job)
     chosen = _interval(job, interval)
-    found = preview_interval(session(job), job, chosen, rows)
+    found = preview_interval(spark_session(job), job, chosen, rows)
     return Preview(f"preview {job.config.job} · {chosen}", tuple(found))
 
 
 def runs(job: JobOrPath, *, limit: int = 20) -> RunList:
     """Run attempts of a job, newest first; brings the audit up to date before it looks."""
     job = load(job)
-    outputs = open_outputs(session(job), job)
+    outputs = open_outputs(spark_session(job), job)
     outputs.repair()
     records = outputs.records(limit) if outputs.audit.exists() else []
     return RunList(job.config.job, tuple(records))
@@ -146,7 +146,7 @@ def show(job: JobOrPath, run_id: str) -> RunRecord:
         ConfigError: There is no such run, or several.
     """
     job = load(job)
-    outputs = open_outputs(session(job), job)
+    outputs = open_outputs(spark_session(job), job)
     outputs.repair()
     records = outputs.records() if outputs.audit.exists() else []
     own = [r for r in records if r.get("run_id")]
@@ -163,13 +163,13 @@ def show(job: JobOrPath, run_id: str) -> RunRecord:
 def scores(job: JobOrPath) -> DataFrame:
     """The published scores of a job."""
     job = load(job)
-    return open_outputs(session(job), job).scores.read()
+    return open_outputs(spark_session(job), job).scores.read()
 
 
 def quarantine(job: JobOrPath) -> DataFrame:
     """The quarantined rows of a job's published runs, with their reasons."""
     job = load(job)
-    return open_outputs(session(job), job).open_quarantine()
+    return open_outputs(spark_session(job), job).open_quarantine()
 
 
 def _interval(job: Job, text: str | None) -> Interval:

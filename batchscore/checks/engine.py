@@ -21,8 +21,12 @@ from batchscore.checks.verdicts import GxVerdict
 
 os.environ["GX_ANALYTICS_ENABLED"] = "false"  # read at import
 
-import great_expectations as gx
-from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
+from pyspark.logger import PySparkLogger
+
+with warnings.catch_warnings():  # GX 1.24 imports modules that Python calls deprecated
+    warnings.filterwarnings("ignore", "module 'sre_\\w+' is deprecated", DeprecationWarning)
+    import great_expectations as gx
+    from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -31,6 +35,8 @@ ERROR_CLASS = re.compile(r"\[([A-Z][A-Z0-9_]*(?:\.[A-Z0-9_]+)*)\]")  # Spark's e
 EXCEPTION_NAME = re.compile(r"\b([A-Z][A-Za-z]*(?:Error|Exception))\b")
 RESULT_FORMAT = {"result_format": "BASIC", "partial_unexpected_count": 0}
 RULE = "batchscore_rule"
+SILENT = logging.CRITICAL + 1
+SPARK_ERROR_LOGS = ("DataFrameQueryContextLogger", "SQLQueryContextLogger")
 
 
 def run_gx(df: DataFrame, expectations: Sequence[Expectation]) -> Mapping[str, GxVerdict]:
@@ -66,16 +72,16 @@ def run_gx(df: DataFrame, expectations: Sequence[Expectation]) -> Mapping[str, G
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Hold GX's log below warnings, and leave out the warnings that GX raises against its own dependencies."""
-    log = logging.getLogger("great_expectations")
-    level = log.level
-    log.setLevel(logging.CRITICAL)  # it logs stack traces, which hold cell values
+    """Silence the logs that repeat Spark's errors, which hold cell values."""
+    loggers = [logging.getLogger("great_expectations"), *map(PySparkLogger.getLogger, SPARK_ERROR_LOGS)]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(SILENT)
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"great_expectations\.|pyspark\.")
-            yield
+        yield
     finally:
-        log.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _build(expectation: Expectation) -> Any:
@@ -116,8 +122,13 @@ def _read_result(result: Any) -> GxVerdict:
         success=bool(result.success),
         evaluated=found["element_count"] - nulls if counted else None,
         unexpected=unexpected if counted else None,
-        observed=found.get("observed_value"),
+        observed=_unwrap(found.get("observed_value")),
     )
+
+
+def _unwrap(value: Any) -> Any:
+    """A numpy scalar as Python's own."""
+    return value.item() if hasattr(value, "item") else value
 
 
 def _find_exception(info: Any) -> str | None:

@@ -1,4 +1,4 @@
-"""Progress on stderr: a live line in a terminal, plain lines when piped."""
+"""Progress on stderr: a live line above the steps that are done in a terminal, plain lines when piped."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import click
 
 STEPS = {
+    "spark": "starting Spark",
     "repair": "bringing the audit up to date",
     "plan": "pinning tables and model",
     "keys": "checking keys",
@@ -24,20 +25,49 @@ STEPS = {
 
 
 @contextmanager
-def show_progress(quiet: bool = False) -> Iterator[Callable[[str], None]]:
-    """A callback for the names of steps, shown while the block runs."""
+def show_progress(quiet: bool = False, *, first: str = "spark") -> Iterator[Callable[[str], None]]:
+    """A callback for the names of steps, shown while the block runs; other texts are shown as they are.
+
+    Args:
+        quiet: Show nothing.
+        first: The step that has begun when the block is entered.
+    """
     if quiet:
         yield lambda step: None
     elif sys.stderr.isatty():
-        from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
-
-        console = Console(stderr=True)
-        with console.status("starting Spark") as status:
-            yield lambda step: status.update(STEPS.get(step, step))
+        with _show_live(first) as tell:
+            yield tell
     else:
         started = time.monotonic()
 
         def line(step: str) -> None:
             click.echo(f"[{time.monotonic() - started:6.1f} s] {STEPS.get(step, step)}", err=True)
 
+        line(first)
         yield line
+
+
+@contextmanager
+def _show_live(first: str) -> Iterator[Callable[[str], None]]:
+    """The step at work with its seconds, under the steps that are done with theirs."""
+    from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+
+    console = Console(stderr=True, highlight=False)
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(STEPS.get(first, first), total=None)
+        began = time.monotonic()
+
+        def finish() -> None:
+            text = f"{time.monotonic() - began:6.1f} s  {bar.tasks[0].description}"
+            bar.console.print(text, style="dim", markup=False)
+
+        def tell(step: str) -> None:
+            nonlocal began
+            finish()
+            began = time.monotonic()
+            bar.reset(task, description=STEPS.get(step, step))
+
+        yield tell
+        finish()

@@ -29,7 +29,8 @@ def export_onnx(estimator: Any, feature_count: int) -> onnx.ModelProto:
         estimator: A fitted scikit-learn estimator.
         feature_count: Columns that it takes.
 
-    Source: https://onnx.ai/sklearn-onnx/auto_tutorial/plot_gexternal_lightgbm.html (zipmap, custom converters)
+    Source: https://onnx.ai/sklearn-onnx/auto_tutorial/plot_icustom_converter.html (converters),
+        https://onnx.ai/onnx/operators/onnx_aionnxml_TreeEnsembleClassifier.html (missing values)
     """
     options = {id(estimator): {"zipmap": False}} if is_classifier(estimator) else None
     return convert_sklearn(

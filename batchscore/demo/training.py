@@ -28,6 +28,9 @@ CARRIERS = ("9E", "AA", "AS", "B6", "DL", "EV", "F9", "FL", "HA", "MQ", "OO", "U
 ORIGINS = ("EWR", "JFK", "LGA")
 MAKERS = ("AIRBUS", "AIRBUS INDUSTRIE", "BOEING", "BOMBARDIER INC", "EMBRAER", "MCDONNELL DOUGLAS")
 JETS = ("Turbo-fan", "Turbo-jet")
+MISSING_TEMP = 55.0  # stand-ins for nulls, the same as in the job files
+MISSING_PRECIP = 0.0
+MISSING_YEAR = 2001
 LATE_MINUTES = 15
 LAST_TRAINING_MONTH = 9
 
@@ -131,8 +134,8 @@ def flight_features(flights: pd.DataFrame, weather: pd.DataFrame, planes: pd.Dat
         weekday=local.dt.dayofweek,
         carrier_code=_places(joined["carrier"], CARRIERS),
         origin_code=_places(joined["origin"], ORIGINS),
-        temp=joined["temp"].fillna(55.0),
-        precip=joined["precip"].fillna(0.0),
+        temp=joined["temp"].fillna(MISSING_TEMP),
+        precip=joined["precip"].fillna(MISSING_PRECIP),
         plane_age=local.dt.year - joined["year"].astype("float64"),
     )
     return made[list(FLIGHTS_FEATURES)].astype("float32").set_axis(flights.index)
@@ -141,7 +144,7 @@ def flight_features(flights: pd.DataFrame, weather: pd.DataFrame, planes: pd.Dat
 def plane_features(planes: pd.DataFrame) -> pd.DataFrame:
     """The planes model's features, float32; `jet` is NaN where the engine is no jet."""
     made = planes.assign(
-        year=planes["year"].fillna(2001),
+        year=planes["year"].fillna(MISSING_YEAR),
         jet=_places(planes["engine"], JETS).replace(0, np.nan),
         maker_code=_places(planes["manufacturer"], MAKERS),
     )

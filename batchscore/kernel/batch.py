@@ -159,6 +159,7 @@ class _Task:
         alive = ~failures.failed()
         for feature in self.spec.features:
             column = columns[feature.name]
+            failed = None
             if feature.failed_bit is not None:
                 word, bit = divmod(feature.failed_bit, FAILED_BITS)
                 bits = columns[f"_failed_{word}"].to_numpy(zero_copy_only=False)
@@ -167,7 +168,7 @@ class _Task:
                     failures.add("features", failed, **_reason("not_computable", feature.name))
                     alive &= ~failed
             if column.null_count:
-                column = self._apply_null_policy(feature, column, alive, failures)
+                column = self._apply_null_policy(feature, column, failed, alive, failures)
             if feature.name in dtypes:
                 over = find_overflows(column, dtypes[feature.name])
                 if over is not None:
@@ -176,7 +177,12 @@ class _Task:
         return out
 
     def _apply_null_policy(
-        self, feature: FeatureSpec, column: pa.Array, alive: np.ndarray, failures: _Failures
+        self,
+        feature: FeatureSpec,
+        column: pa.Array,
+        failed: np.ndarray | None,
+        alive: np.ndarray,
+        failures: _Failures,
     ) -> pa.Array:
         if feature.on_null == "impute":
             return pc.fill_null(column, pa.scalar(feature.impute).cast(column.type))
@@ -185,8 +191,11 @@ class _Task:
                 column = column.cast(pa.float64())
             return pc.fill_null(column, pa.scalar(float("nan"), column.type))
         nulls = _bools(column.is_null())
+        if failed is not None:
+            nulls &= ~failed  # they have their reason already
         if feature.on_null == "quarantine":
-            failures.add("features", nulls, **_reason("null", feature.name))
+            if nulls.any():
+                failures.add("features", nulls, **_reason("null", feature.name))
             return column
         count = int((nulls & alive).sum())
         if count:
@@ -261,7 +270,7 @@ class _Task:
         if aside:
             chosen = np.flatnonzero(failed)
             for mask, reason in zip(failures.masks, failures.reasons, strict=True):
-                self.tally.count_reason(f"{reason['rule']} {reason['kind']} {reason['column']}", int(mask.sum()))
+                self.tally.count_reason(_reason_name(reason), int(mask.sum()))
             rows = pa.array(chosen)
             values = {name: columns[name].take(rows) for name in carried}
             values["_stage"], values["_reasons"] = failures.columns(chosen)
@@ -288,6 +297,12 @@ class _Task:
 
 def _reason(kind: str, column: str) -> dict[str, str]:
     return {"rule": kind, "fingerprint": "", "column": column, "severity": "critical", "kind": kind}
+
+
+def _reason_name(reason: Mapping[str, str]) -> str:
+    """How a reason is counted: an expectation with its rule id, the rest by kind and column."""
+    name = f"{reason['kind']} {reason['column']}"
+    return name if reason["rule"] == reason["kind"] else f"{reason['rule']} {name}"
 
 
 def _bools(array: pa.Array) -> np.ndarray:

@@ -30,8 +30,12 @@ def main(sha256: str, cpu_s: int, memory_bytes: int, paths: list[str]) -> None:
     sys.path[:] = paths
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # the native library's own chatter must not mix with the answer
+    try:
+        outcome = load(sys.stdin.buffer.read(), sha256)
+    except MemoryError:
+        outcome = {"error": "it needs more memory than the limit"}
     with answer:
-        json.dump(load(sys.stdin.buffer.read(), sha256), answer)
+        json.dump(outcome, answer)
 
 
 def load(content: bytes, sha256: str) -> dict[str, Any]:
@@ -48,7 +52,7 @@ def load(content: bytes, sha256: str) -> dict[str, Any]:
     try:
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except MemoryError:
-        return {"error": "it needs more memory than the limit"}
+        raise
     except Exception as error:  # ONNX Runtime raises classes of its own C extension
         return {"error": str(error)}
     return {"inputs": _describe(session.get_inputs()), "outputs": _describe(session.get_outputs())}

@@ -86,6 +86,11 @@ def runtime_version() -> str:
     return str(onnxruntime.__version__)
 
 
+def available_providers() -> list[str]:
+    """What this build of ONNX Runtime can compute on, best first."""
+    return [str(provider) for provider in onnxruntime.get_available_providers()]
+
+
 def _build(model_bytes: bytes, device: str) -> Session:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1  # one task slot, one thread

@@ -91,46 +91,50 @@ def mlflow_settings(timeout_s: float) -> Iterator[None]:
 
 
 def _status(error: BaseException) -> int | None:
-    """The HTTP status behind an error; None where there was no answer at all."""
+    """The HTTP status behind an error; None where there was none, or MLflow lost it."""
     if isinstance(error, requests.HTTPError) and error.response is not None:
         return int(error.response.status_code)
     if found := _STATUS.search(str(error)):
         return int(found[1] or found[2])
-    if isinstance(error, MlflowException) and not _UNREACHABLE.match(str(error)):
+    if isinstance(error, MlflowException) and not _UNREACHABLE.match(str(error)) and not _is_foreign(error):
         return int(error.get_http_status_code())
     return None
 
 
+def _is_foreign(error: BaseException) -> bool:
+    """Whether something answered that does not speak as an MLflow server: a proxy, a login page."""
+    if isinstance(error, RestException):
+        return "error_code" not in error.json
+    return isinstance(error, MlflowException) and "not in a valid JSON format" in str(error)
+
+
 def _may_pass(error: BaseException) -> bool:
-    if isinstance(error, BatchscoreError):
+    if isinstance(error, BatchscoreError) or _is_foreign(error):
         return False
     status = _status(error)
     if status is None:
-        return isinstance(error, (MlflowException, requests.RequestException)) and "timed out" not in str(error)
+        return isinstance(error, MlflowException | requests.RequestException) and "timed out" not in str(error)
     return status in _TRANSIENT
 
 
 def _explain(error: Exception, registry: str) -> BatchscoreError:
-    where, status = f"registry {redact(registry)}", _status(error)
-    reason = _reason(error)
-    if isinstance(error, TimeoutError):
-        return RegistryError(f"{where}: cannot be reached: {reason}. Check registry.uri, the network and the server.")
+    where, status, reason = f"registry {redact(registry)}", _status(error), _reason(error)
     if status == 401:
-        return RegistryError(
-            f"{where}: refuses the credentials (401). Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or "
+        found = (
+            "refuses the credentials (401). Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or "
             "MLFLOW_TRACKING_TOKEN."
         )
-    if status == 403:
-        return RegistryError(f"{where}: these credentials may not read the model (403). Ask for the right to.")
-    if status == 404 and not isinstance(error, RestException):
-        return RegistryError(f"{where}: answers, but not as an MLflow server does (404). Check registry.uri.")
-    if status is not None:
-        return RegistryError(f"{where}: answers with an error ({status}): {reason}. Look at the server's log.")
-    if isinstance(error, MlflowException | OSError):  # those of requests are OSErrors
-        return RegistryError(f"{where}: cannot be reached: {reason}. Check registry.uri, and that the server runs.")
-    return RegistryError(
-        f"{where}: gives an answer that cannot be used ({type(error).__name__}: {reason}). Check registry.uri."
-    )
+    elif status == 403:
+        found = "does not let these credentials read the model (403). Ask its owner for the right to."
+    elif _is_foreign(error) or (status == 404 and not isinstance(error, RestException)):
+        found = f"answers, but not as an MLflow server does: {reason}. Check registry.uri, and the proxies before it."
+    elif status is not None:
+        found = f"answers with an error ({status}): {reason}. Look at the server's log."
+    elif isinstance(error, MlflowException | OSError):  # a deadline, and all that requests raises, are OSErrors
+        found = f"cannot be reached: {reason}. Check registry.uri, the network, and that the server runs."
+    else:
+        found = f"gives an answer that cannot be used ({type(error).__name__}: {reason}). Check registry.uri."
+    return RegistryError(f"{where}: {found}")
 
 
 def _reason(error: BaseException) -> str:

@@ -53,18 +53,25 @@ def open_regular(folder: Path, name: str, max_bytes: int, where: str) -> Iterato
     except OSError as error:
         found = "a symbolic link" if (folder / name).is_symlink() else error.strerror
         raise ModelError(f"{where}: expected {shown(name)} to be a readable plain file; found {found}.") from error
+    try:
+        _check_status(os.fstat(handle), name, max_bytes, where)
+    except ModelError:
+        os.close(handle)
+        raise
     with os.fdopen(handle, "rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise ModelError(f"{where}: expected {shown(name)} to be a plain file; found a folder, pipe or device.")
-        if status.st_nlink != 1:
-            raise ModelError(
-                f"{where}: expected {shown(name)} to have one name; found {status.st_nlink} hard links to it. "
-                "Copy the file, so that nothing else can change it."
-            )
-        if status.st_size > max_bytes:
-            raise ModelError(f"{where}: expected {shown(name)} of at most {max_bytes} bytes; found {status.st_size}.")
         yield file
+
+
+def _check_status(status: os.stat_result, name: str, max_bytes: int, where: str) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise ModelError(f"{where}: expected {shown(name)} to be a plain file; found a folder, pipe or device.")
+    if status.st_nlink != 1:
+        raise ModelError(
+            f"{where}: expected {shown(name)} to have one name; found {status.st_nlink} hard links to it. "
+            "Copy the file, so that nothing else can change it."
+        )
+    if status.st_size > max_bytes:
+        raise ModelError(f"{where}: expected {shown(name)} of at most {max_bytes} bytes; found {status.st_size}.")
 
 
 def read_regular(folder: Path, name: str, max_bytes: int, where: str) -> bytes:

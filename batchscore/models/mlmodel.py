@@ -16,7 +16,7 @@ from batchscore.models.files import check_plain_name, shown
 
 MAX_MLMODEL_BYTES = 1 << 20
 
-_MAX_EVENTS = 20_000
+_MAX_EVENTS = 5_000
 _MAX_DEPTH = 16
 _READ_FLAVORS = ("onnx", "python_function")  # the second only describes; it is never loaded
 _CODE_KEYS = ("code", "code_paths", "model_code_path")

@@ -56,19 +56,19 @@ def merge_external(
     for segment in segments:
         if segment.file not in files:
             files[segment.file] = read(segment.file)
-        content = files[segment.file]
-        if segment.offset + segment.length > len(content):
-            raise _misplaced(
-                segment.tensor,
-                where,
-                f"bytes {segment.offset} to {segment.offset + segment.length} of {shown(segment.file)}, "
-                f"which has {len(content)}",
-            )
-        segment.tensor.raw_data = content[segment.offset : segment.offset + segment.length]
-        segment.tensor.ClearField("external_data")
-        segment.tensor.ClearField("data_location")
+        _fill(segment, files[segment.file], where)
     merged: bytes = model.SerializeToString(deterministic=True)
     return merged
+
+
+def _fill(segment: _Segment, content: bytes, where: str) -> None:
+    end = segment.offset + segment.length
+    if end > len(content):
+        found = f"bytes {segment.offset} to {end} of {shown(segment.file)}, which has {len(content)}"
+        raise _misplaced(segment.tensor, where, found)
+    segment.tensor.raw_data = content[segment.offset : end]
+    segment.tensor.ClearField("external_data")
+    segment.tensor.ClearField("data_location")
 
 
 def _locate(tensor: TensorProto, where: str) -> _Segment:

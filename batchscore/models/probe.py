@@ -25,7 +25,13 @@ _KEPT_ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LANG", "SY
 
 
 def probe_model(
-    content: bytes, sha256: str, where: str, *, cpu_s: int = CPU_S, wall_s: float = WALL_S
+    content: bytes,
+    sha256: str,
+    where: str,
+    *,
+    cpu_s: int = CPU_S,
+    wall_s: float = WALL_S,
+    memory_bytes: int = MEMORY_BYTES,
 ) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
     """The model's inputs and outputs, as ONNX Runtime reports them after loading it.
 
@@ -35,12 +41,13 @@ def probe_model(
         where: How messages name the model.
         cpu_s: Seconds of processor time that loading may take.
         wall_s: Seconds that it may take in all.
+        memory_bytes: Address space for the runtime itself; the model gets some times its own length on top.
 
     Raises:
         ModelError: ONNX Runtime refuses the model, crashes on it, or needs more time or memory than the limits.
         SetupError: ONNX Runtime is not installed.
     """
-    memory_bytes = MEMORY_BYTES + _MEMORY_PER_MODEL_BYTE * len(content)
+    memory_bytes += _MEMORY_PER_MODEL_BYTE * len(content)
     paths = [path for path in sys.path if Path(path).is_absolute()]
     script = resources.files("batchscore.kernel").joinpath("probe.py").read_text(encoding="utf-8")
     command = [sys.executable, "-I", "-c", script, sha256, str(cpu_s), str(memory_bytes), json.dumps(paths)]
@@ -78,7 +85,7 @@ def _answer(child: subprocess.CompletedProcess[bytes], where: str, cpu_s: int, m
         )
     if "error" in answer:
         raise ModelError(
-            f"{where}: ONNX Runtime refuses it: {_short(answer['error'])}. "
+            f"{where}: it cannot be loaded: {_short(answer['error'])}. "
             "Export the model again, for the operator sets that this ONNX Runtime knows."
         )
     return answer
@@ -86,7 +93,7 @@ def _answer(child: subprocess.CompletedProcess[bytes], where: str, cpu_s: int, m
 
 def _short(reason: str) -> str:
     # The last part of a traceback says most; of ONNX Runtime's own messages, the first.
-    text = " ".join(reason.split())
+    text = " ".join(reason.split()).rstrip(".")
     if len(text) <= _REASON_CHARACTERS:
         return text
     return f"…{text[-_REASON_CHARACTERS:]}" if text.startswith("Traceback") else f"{text[:_REASON_CHARACTERS]}…"

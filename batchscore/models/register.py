@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,27 +44,35 @@ def register_onnx(
     copy = onnx.ModelProto()
     copy.CopyFrom(onnx_model)  # saving with external data empties the tensors of what it is given
     signature = None if signature_frame is None else mlflow.models.infer_signature(signature_frame)
-    with mlflow_settings(_TIMEOUT_S), _tracking_uri(registry_uri):
+    with mlflow_settings(_TIMEOUT_S), _tracking_uri(registry_uri), warnings.catch_warnings():
+        # Given by MLflow about classes of its own, when it imports them.
+        warnings.filterwarnings("ignore", ".*Any type hint is inferred as AnyType", UserWarning)
         client = mlflow.MlflowClient(tracking_uri=registry_uri, registry_uri=registry_uri)
-        experiment = client.get_experiment_by_name(name)
-        place = artifact_folder.resolve().as_uri()
-        experiment_id = experiment.experiment_id if experiment else client.create_experiment(name, place)
-        with mlflow.start_run(experiment_id=experiment_id) as run:
-            logged = mlflow.onnx.log_model(
-                copy,
-                name="model",
-                signature=signature,
-                pip_requirements=["onnxruntime"],  # else MLflow loads the model to find out
-                save_as_external_data=external_data,
-            )
+        logged = _log_model(client, copy, name, artifact_folder, signature, external_data)
         if not list(client.search_registered_models(f"name='{name}'", max_results=1)):
             client.create_registered_model(name)
         version = client.create_model_version(
-            name, logged.model_uri, run_id=run.info.run_id, tags=dict(tags or {}), model_id=logged.model_id
+            name, logged.model_uri, run_id=logged.run_id, tags=dict(tags or {}), model_id=logged.model_id
         )
         if alias is not None:
             client.set_registered_model_alias(name, alias, version.version)
     return int(version.version)
+
+
+def _log_model(
+    client: Any, onnx_model: onnx.ModelProto, name: str, artifact_folder: Path, signature: Any, external_data: bool
+) -> Any:
+    experiment = client.get_experiment_by_name(name)
+    place = artifact_folder.resolve().as_uri()
+    experiment_id = experiment.experiment_id if experiment else client.create_experiment(name, place)
+    with mlflow.start_run(experiment_id=experiment_id):
+        return mlflow.onnx.log_model(
+            onnx_model,
+            name="model",
+            signature=signature,
+            pip_requirements=["onnxruntime"],  # else MLflow loads the model to find out
+            save_as_external_data=external_data,
+        )
 
 
 @contextmanager

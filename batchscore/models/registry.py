@@ -26,6 +26,7 @@ T = TypeVar("T")
 
 _SCHEME = re.compile(r"(?:(sqlite|postgresql|mysql|mssql)(?:\+\w+)?|https?)://", re.IGNORECASE)
 _SQLITE_PATH = re.compile(r"sqlite(?:\+\w+)?:///([^?]+)", re.IGNORECASE)
+_LOGGED_MODEL = re.compile(r"models:/(m-[0-9a-f]{32})/?")
 _LISTED = 10
 
 
@@ -79,11 +80,16 @@ def find_version(
             "Move a folder registry (mlruns) to sqlite with `mlflow migrate-filestore`."
         )
 
-    def resolve() -> RegisteredVersion:
-        _check_sqlite(uri)
-        return _resolve(ModelRegistryClient(uri, uri), name, alias, version, uri)
+    def read(action: Callable[[], T]) -> T:
+        return ask(action, uri, deadline)
 
-    return ask(resolve, uri, deadline)
+    read(lambda: _check_sqlite(uri))
+    client = read(lambda: ModelRegistryClient(uri, uri))
+    number, run_id, artifacts = _resolve(client, read, name, alias, version, f"registry {redact(uri)}")
+    logged = _LOGGED_MODEL.fullmatch(artifacts)
+    if logged:  # a version that only names a logged model, which the same registry knows
+        artifacts = read(lambda: MlflowClient(uri, uri).get_logged_model(logged[1])).artifact_location
+    return RegisteredVersion(name, number, alias, run_id, artifacts, uri)
 
 
 def open_repository(found: RegisteredVersion) -> Any:
@@ -93,39 +99,34 @@ def open_repository(found: RegisteredVersion) -> Any:
     return get_artifact_repository(found.artifacts, tracking_uri=tracking, registry_uri=found.registry)
 
 
-def _resolve(client: Any, name: str, alias: str | None, version: int | None, uri: str) -> RegisteredVersion:
-    registry = f"registry {redact(uri)}"
-    model = _unless_absent(lambda: client.get_registered_model(name))
+def _resolve(
+    client: Any, read: Callable[[Callable[[], Any]], Any], name: str, alias: str | None, version: int | None, where: str
+) -> tuple[int, str | None, str]:
+    """Version number, run and place of the files."""
+    model = read(lambda: _unless_absent(lambda: client.get_registered_model(name)))
     if model is None:
-        known = sorted(m.name for m in client.search_registered_models(max_results=_LISTED))
+        known = sorted(m.name for m in read(lambda: client.search_registered_models(max_results=_LISTED)))
         raise ModelError(
-            f"{registry}: expected a registered model {shown(name)}; found {_listed(known)}. "
+            f"{where}: expected a registered model {shown(name)}; found {_listed(known)}. "
             "Check model.uri and registry.uri, or register the model."
         )
     aliases = {str(a): int(v) for a, v in dict(model.aliases or {}).items()}
     number = version if alias is None else aliases.get(alias)
-    found = None if number is None else _unless_absent(lambda: client.get_model_version(name, str(number)))
+    found = None
+    if number is not None:
+        found = read(lambda: _unless_absent(lambda: client.get_model_version(name, str(number))))
     if found is None:
-        versions = sorted(int(v.version) for v in client.search_model_versions(f"name='{name}'"))
+        versions = sorted(int(v.version) for v in read(lambda: client.search_model_versions(f"name='{name}'")))
         wanted = f"the alias {shown(alias)}" if alias is not None else f"version {version}"
         raise ModelError(
-            f"{registry}: expected {wanted} of the model {shown(name)}; found versions {_listed(versions)}, and "
+            f"{where}: expected {wanted} of the model {shown(name)}; found versions {_listed(versions)}, and "
             f"aliases {_listed([f'{a} (version {v})' for a, v in sorted(aliases.items())])}. "
             "Check model.uri, or set the alias."
         )
     if found.status != "READY":
         raise ModelError(f"model {name}/{number}: expected the status READY; found {shown(found.status)}.")
-    place = _place(client.get_model_version_download_uri(name, str(number)), uri)
-    return RegisteredVersion(name, int(found.version), alias, found.run_id or None, place, uri)
-
-
-def _place(uri: str, registry: str) -> str:
-    """The folder behind a version's source; a logged model (`models:/m-…`) is looked up in the same registry."""
-    logged = re.fullmatch(r"models:/(m-[0-9a-f]{32})/?", uri)
-    if logged:
-        client = MlflowClient(tracking_uri=registry, registry_uri=registry)
-        return str(client.get_logged_model(logged[1]).artifact_location)
-    return uri
+    place = read(lambda: client.get_model_version_download_uri(name, str(number)))
+    return int(found.version), found.run_id or None, place
 
 
 def _unless_absent(read: Callable[[], T]) -> T | None:

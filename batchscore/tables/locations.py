@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from batchscore.errors import InputError
+from batchscore.errors import InputError, WriteError
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -77,6 +77,45 @@ def write_file(spark: SparkSession, location: str, content: bytes) -> None:
         stream.write(content)
     finally:
         stream.close()
+
+
+def create_file(spark: SparkSession, location: str, content: bytes) -> bool:
+    """Write one small file unless one stands there; False where one does, whoever wrote it."""
+    jvm: Any = spark._jvm
+    path = jvm.org.apache.hadoop.fs.Path(location)
+    files = path.getFileSystem(hadoop_conf(spark))
+    try:
+        stream = files.create(path, False)
+    except Exception:
+        if files.exists(path):
+            return False
+        raise
+    try:
+        stream.write(content)
+    finally:
+        stream.close()
+    return True
+
+
+def exists(spark: SparkSession, location: str) -> bool:
+    """Whether a file or a folder stands at a path."""
+    jvm: Any = spark._jvm
+    path = jvm.org.apache.hadoop.fs.Path(location)
+    return bool(path.getFileSystem(hadoop_conf(spark)).exists(path))
+
+
+def move(spark: SparkSession, source: str, target: str) -> None:
+    """Rename a file or a folder to a path where nothing stands.
+
+    Raises:
+        WriteError: The store did not do it.
+    """
+    jvm: Any = spark._jvm
+    old, new = jvm.org.apache.hadoop.fs.Path(source), jvm.org.apache.hadoop.fs.Path(target)
+    files = old.getFileSystem(hadoop_conf(spark))
+    files.mkdirs(new.getParent())
+    if not files.rename(old, new):
+        raise WriteError(f"{target}: expected to rename {source} to it; the store refused. Check its permissions.")
 
 
 def remove_folder(spark: SparkSession, location: str) -> None:

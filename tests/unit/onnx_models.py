@@ -129,7 +129,7 @@ def make_registry(folder: Path) -> str:
 
 def add_version(registry_uri: str, name: str, folder: Path, alias: str | None = None) -> int:
     """Register a folder as the next version of a model, whatever it holds."""
-    from batchscore.models.registry import ModelRegistryClient
+    from batchscore.models.registry import ModelRegistryClient  # noqa: PLC0415 - tests without MLflow import this file
 
     client = ModelRegistryClient(registry_uri, registry_uri)
     if not client.search_registered_models(f"name='{name}'", max_results=1):
@@ -142,8 +142,8 @@ def add_version(registry_uri: str, name: str, folder: Path, alias: str | None = 
 
 @cache
 def _empty_database() -> bytes:
-    from batchscore.models.calls import mlflow_settings
-    from batchscore.models.registry import ModelRegistryClient
+    from batchscore.models.calls import mlflow_settings  # noqa: PLC0415 - as above
+    from batchscore.models.registry import ModelRegistryClient  # noqa: PLC0415
 
     folder = tempfile.mkdtemp()
     try:

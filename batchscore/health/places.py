@@ -1,0 +1,66 @@
+"""The places that a job names: its registry and model, the tables that it reads, the tables that it writes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING
+
+from batchscore.config import InputConfig, Job, LookupConfig
+from batchscore.errors import SetupError
+from batchscore.health.checks import Check, attempt
+from batchscore.references import resolve_path, resolve_sqlite
+from batchscore.tables.locks import local_path
+from batchscore.tables.pin import pin_table
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+def check_places(job: Job, spark: SparkSession | None) -> Iterator[Check]:
+    """Look at every place that a job names; nothing is written.
+
+    Args:
+        job: The job.
+        spark: A session to look at tables with; None where none could be opened.
+    """
+    yield attempt("registry", partial(_describe_model, job))
+    config = job.config
+    if spark is not None:
+        tables: dict[str, InputConfig | LookupConfig] = {"input.table": config.input}
+        tables |= {f"lookups.{name}.table": lookup for name, lookup in config.lookups.items()}
+        for where, read in tables.items():
+            yield attempt(where, partial(_describe_table, spark, job, where, read.table, read.format))
+    output = config.output
+    places = {"scores": output.scores, "quarantine": output.quarantine_table, "audit": output.audit_table}
+    for name, place in places.items():
+        yield attempt(f"output.{name}", partial(_describe_place, job, place, name))
+
+
+def _describe_model(job: Job) -> str:
+    from batchscore.models.pin import pin_model  # noqa: PLC0415 - mlflow takes seconds to import
+
+    uri = job.config.registry.uri
+    model, _ = pin_model(job.config.model.uri, resolve_sqlite(uri, job.folder) if uri else None)
+    alias = f" (alias {model.alias})" if model.alias else ""
+    return f"model {model.label}{alias} loads: {model.size_bytes:,} bytes, sha256 {model.sha256[:16]}…"
+
+
+def _describe_table(spark: SparkSession, job: Job, where: str, table: str, table_format: str) -> str:
+    place = resolve_path(table, job.folder)
+    pinned = pin_table(spark, place, table_format, named=table, where=where, interval=None, column=None)
+    version = f"version {pinned.version}, " if pinned.version is not None else ""
+    return f"{table_format} table {table}: {version}{pinned.files:,} file{'s' if pinned.files != 1 else ''}"
+
+
+def _describe_place(job: Job, place: str, name: str) -> str:
+    folder = local_path(resolve_path(place, job.folder))
+    if folder is None:
+        return f"{place}: on another store, which is not looked at"
+    nearest = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        raise SetupError(
+            f"output.{name}: expected a folder to write to; {nearest} is none. Correct its rights, or output.{name}."
+        )
+    return f"{place}: {'there' if folder.exists() else 'not there yet; the first run makes it'}"

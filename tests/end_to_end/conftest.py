@@ -1,0 +1,26 @@
+"""One demo for the whole run: built once, with one day of flights scored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from batchscore import api
+from batchscore.attempts import silent
+from batchscore.demo.build import build_demo
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+DEMO_DAY = "2013-10-02"
+
+
+@pytest.fixture(scope="session")
+def demo_folder(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a built demo in which `DEMO_DAY` has been run; tests that change tables copy it first."""
+    folder = tmp_path_factory.mktemp("demo")
+    build_demo(spark, folder, silent)
+    api.run(folder / "flights.yaml", DEMO_DAY)
+    return folder

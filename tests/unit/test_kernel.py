@@ -1,0 +1,284 @@
+"""The kernel on Arrow batches, without Spark: rules, null policies, tensors, outcomes, tally."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from onnx_models import make_classifier, make_linear
+
+from batchscore.errors import ModelError, ScoringError
+from batchscore.kernel.batch import run_kernel, stage_schema
+from batchscore.kernel.devices import choose_providers, prove_providers
+from batchscore.kernel.spec import FeatureSpec, InputSpec, KernelSpec, OutputSpec, RuleSpec
+from batchscore.kernel.tally import Tally
+from batchscore.kernel.tensors import find_overflows, to_column, to_tensor
+
+MODEL = make_linear([1.0, 10.0]).SerializeToString()
+FIELDS = [pa.field("id", pa.int64()), pa.field("tag", pa.string()), pa.field("y", pa.float32())]
+
+
+def make_rule(kind: str, column: str, place: str = "input", on_row_fail: str = "quarantine", **args: Any) -> RuleSpec:
+    return RuleSpec(
+        rule=f"{place}[0]",
+        fingerprint="f",
+        expectation=f"expect_{kind}",
+        place=place,
+        kind=kind,
+        columns=(column,),
+        severity="critical",
+        on_row_fail=on_row_fail,
+        args=args,
+    )
+
+
+def make_spec(**changes: Any) -> KernelSpec:
+    values: dict[str, Any] = {
+        "keys": ("id",),
+        "passthrough": ("tag",),
+        "rules": (),
+        "tallies": (),
+        "features": (FeatureSpec(name="a", on_null="quarantine"), FeatureSpec(name="b", on_null="quarantine")),
+        "inputs": (InputSpec(tensor="x", dtype="tensor(float)", features=("a", "b"), rank=2),),
+        "outputs": (OutputSpec(column="y", tensor="y", index=None, dtype="tensor(float)"),),
+        "on_bad_score": "quarantine",
+        "batch_rows": 0,
+        "device": "cpu",
+        "model_sha256": hashlib.sha256(MODEL).hexdigest(),
+        "model_label": "m/1",
+        "raw": False,
+        "duplicates": False,
+        "failed": False,
+        "schema": stage_schema(FIELDS, None).serialize().to_pybytes(),
+    }
+    return KernelSpec(**{**values, **changes})
+
+
+def make_batch(a: list[Any], b: list[Any] | None = None, **more: pa.Array) -> pa.RecordBatch:
+    n = len(a)
+    columns = {
+        "id": pa.array(range(n), pa.int64()),
+        "tag": pa.array([f"t{i}" for i in range(n)], pa.string()),
+        "a": pa.array(a, pa.float64()),
+        "b": pa.array(b if b is not None else [0.0] * n, pa.float64()),
+        **more,
+    }
+    return pa.RecordBatch.from_pydict(columns)
+
+
+def run(spec: KernelSpec, *batches: pa.RecordBatch, model: bytes = MODEL) -> tuple[list[dict[str, Any]], Tally]:
+    rows = [row for out in run_kernel(iter(batches), spec, lambda: model, "host:1") for row in out.to_pylist()]
+    tallies = [Tally.from_json(row["_tally"]) for row in rows if row["_outcome"] == "tally"]
+    assert len(tallies) == 1
+    return [row for row in rows if row["_outcome"] != "tally"], tallies[0]
+
+
+def kinds(row: dict[str, Any]) -> list[str]:
+    return [f"{reason['kind']} {reason['column']}" for reason in row["_reasons"] or []]
+
+
+def test_rows_come_back_once_with_scores_keys_and_passthrough() -> None:
+    rows, tally = run(make_spec(), make_batch([1.0, 2.0], [0.5, 0.25]), make_batch([3.0]))
+    assert [(r["id"], r["tag"], r["y"], r["_outcome"]) for r in rows] == [
+        (0, "t0", 6.0, "scored"),
+        (1, "t1", 4.5, "scored"),
+        (0, "t0", 3.0, "scored"),
+    ]
+    assert (tally.read, tally.scored, tally.quarantined) == (3, 3, 0)
+    assert tally.latency.count == 2 and tally.workers == {"host:1"}
+
+
+@pytest.mark.parametrize("batches", [(), (make_batch([]),)])
+def test_an_empty_task_gives_only_its_tally(batches: tuple[pa.RecordBatch, ...]) -> None:
+    rows, tally = run(make_spec(), *batches)
+    assert rows == [] and (tally.read, tally.sessions_built) == (0, 0)
+
+
+@pytest.mark.parametrize(("batch_rows", "calls"), [(0, 1), (1, 5), (2, 3), (5, 1), (100, 1)])
+def test_batch_rows_cut_the_calls_and_change_no_score(batch_rows: int, calls: int) -> None:
+    rows, tally = run(make_spec(batch_rows=batch_rows), make_batch([1.0, 2.0, 3.0, 4.0, 5.0]))
+    assert [r["y"] for r in rows] == [1.0, 2.0, 3.0, 4.0, 5.0]
+    assert tally.latency.count == calls
+
+
+NULLS = [
+    ("quarantine", None, [1.0], ["null a"]),
+    ("impute", 7.0, [1.0, 7.0], []),
+    ("nan", None, [1.0], ["bad_score y"]),  # the linear model carries NaN through
+]
+
+
+@pytest.mark.parametrize(("on_null", "impute", "scored", "reasons"), NULLS)
+def test_null_policies(on_null: str, impute: Any, scored: list[float], reasons: list[str]) -> None:
+    features = (FeatureSpec(name="a", on_null=on_null, impute=impute), FeatureSpec(name="b", on_null="quarantine"))
+    rows, _ = run(make_spec(features=features), make_batch([1.0, None]))
+    assert [r["y"] for r in rows if r["_outcome"] == "scored"] == scored
+    assert [kind for r in rows if r["_outcome"] == "quarantined" for kind in kinds(r)] == reasons
+
+
+def test_on_null_fail_raises_only_for_rows_that_nothing_else_set_aside() -> None:
+    features = (FeatureSpec(name="a", on_null="fail"), FeatureSpec(name="b", on_null="quarantine"))
+    spec = make_spec(features=features, rules=(make_rule("not_null", "tag"),))
+    aside = pa.array(["t", None], pa.string())
+    rows, _ = run(spec, make_batch([1.0, None], tag=aside))
+    assert [r["_outcome"] for r in rows] == ["scored", "quarantined"]
+    with pytest.raises(ScoringError, match=r"feature 'a': expected no nulls .* found 1 in one batch of 2 rows"):
+        run(spec, make_batch([1.0, None]))
+
+
+def test_a_row_that_fails_in_several_ways_has_every_reason_and_the_first_place() -> None:
+    rules = (make_rule("between", "a", min=0), replace(make_rule("not_null", "tag"), rule="input[1]"))
+    rows, tally = run(make_spec(rules=rules), make_batch([-1.0, 1.0], [None, 1.0], tag=pa.array([None, "t"])))
+    aside = next(r for r in rows if r["_outcome"] == "quarantined")
+    assert kinds(aside) == ["expect_between a", "expect_not_null tag", "null b"]
+    assert aside["_stage"] == "input"
+    assert tally.rules == {"input[0]": (2, 1), "input[1]": (2, 1)}
+    assert tally.reasons == {"input[0] expect_between a": 1, "input[1] expect_not_null tag": 1, "null b": 1}
+
+
+def test_a_rule_that_keeps_its_rows_only_counts() -> None:
+    rows, tally = run(make_spec(rules=(make_rule("between", "a", on_row_fail="keep", min=2),)), make_batch([1.0]))
+    assert [r["_outcome"] for r in rows] == ["scored"] and tally.rules["input[0]"] == (1, 1)
+
+
+def test_output_rules_see_only_scored_rows() -> None:
+    spec = make_spec(rules=(make_rule("not_null", "tag"), make_rule("between", "y", "output", max=2)))
+    rows, tally = run(spec, make_batch([1.0, 3.0, 9.0], tag=pa.array(["t", "t", None])))
+    assert [(r["id"], r["_outcome"], r["_stage"]) for r in rows] == [
+        (0, "scored", None),
+        (1, "quarantined", "output"),
+        (2, "quarantined", "input"),
+    ]
+    assert tally.rules["output[0]"] == (2, 1)
+
+
+@pytest.mark.parametrize(("policy", "outcomes"), [("keep", ["scored"]), ("quarantine", ["quarantined"])])
+def test_bad_scores(policy: str, outcomes: list[str]) -> None:
+    rows, _ = run(make_spec(on_bad_score=policy), make_batch([float("inf")]))
+    assert [r["_outcome"] for r in rows] == outcomes
+
+
+def test_keys_that_are_null_or_doubled_are_set_aside() -> None:
+    flags = {"id": pa.array([1, None, 3], pa.int64()), "_duplicate": pa.array([True, False, None])}
+    rows, _ = run(make_spec(duplicates=True), make_batch([1.0, 1.0, 1.0], **flags))
+    assert [kinds(r) for r in rows if r["_outcome"] == "quarantined"] == [["duplicate_key id"], ["null_key id"]]
+
+
+def test_features_that_spark_could_not_compute_are_set_aside_once() -> None:
+    features = (
+        FeatureSpec(name="a", on_null="quarantine", failed_bit=1),
+        FeatureSpec(name="b", on_null="impute", impute=1.0, failed_bit=64),
+    )
+    flags = {"_failed_0": pa.array([2, 0], pa.int64()), "_failed_1": pa.array([0, 4], pa.int64())}
+    rows, _ = run(make_spec(features=features, failed=True), make_batch([None, 1.0], [1.0, None], **flags))
+    assert [kinds(r) for r in rows] == [["not_computable a"], ["not_computable b"]]
+
+
+def test_a_value_that_float32_cannot_hold_is_set_aside() -> None:
+    rows, _ = run(make_spec(), make_batch([1e39, 1.0]))
+    assert {r["id"]: kinds(r) for r in rows} == {1: [], 0: ["overflow a"]}
+
+
+def test_raw_rows_travel_with_the_rows_that_are_set_aside() -> None:
+    raw = pa.array([{"z": 1}, {"z": 2}], pa.struct([("z", pa.int64())]))
+    schema = stage_schema(FIELDS, raw.type).serialize().to_pybytes()
+    rows, _ = run(make_spec(raw=True, schema=schema), make_batch([1.0, None], _raw=raw))
+    assert [r["_raw"] for r in rows] == [None, {"z": 2}]
+
+
+def test_bytes_that_changed_are_refused_before_a_session_is_built() -> None:
+    flipped = bytes([*MODEL[:-1], MODEL[-1] ^ 1])
+    with pytest.raises(ModelError, match=r"expected bytes with sha256 .* changed between pin and scoring"):
+        run(make_spec(model_sha256=hashlib.sha256(b"another").hexdigest()), make_batch([1.0]), model=flipped)
+
+
+def test_a_session_is_built_once_a_worker() -> None:
+    model = make_classifier([3.0, 4.0]).SerializeToString()
+    output = OutputSpec(column="y", tensor="probabilities", index=1, dtype="tensor(float)")
+    spec = make_spec(model_sha256=hashlib.sha256(model).hexdigest(), outputs=(output,))
+    built = [run(spec, make_batch([1.0]), model=model)[1].sessions_built for _ in range(3)]
+    assert built == [1, 0, 0]
+
+
+OUTPUTS = [
+    (np.ones((3, 2), np.float32), None, r"expected one value a row for 'y'; found shape \[3, 2\]"),
+    (np.ones((3, 2), np.float32), 2, r"expected at least 3 columns for 'y'; found shape \[3, 2\]"),
+    (np.ones((2,), np.float32), None, r"expected 3 rows; found shape \[2\]"),
+]
+
+
+@pytest.mark.parametrize(("tensor", "index", "message"), OUTPUTS)
+def test_outputs_of_another_shape_are_refused(tensor: np.ndarray, index: int | None, message: str) -> None:
+    spec = OutputSpec(column="y", tensor="t", index=index, dtype="tensor(float)")
+    with pytest.raises(ScoringError, match=message):
+        to_column(spec, tensor, 3)
+
+
+COLUMNS = [
+    (np.array([[1], [2]], np.int64), None, "tensor(int64)", [1, 2]),
+    (np.array(["a", "b"], object), None, "tensor(string)", ["a", "b"]),
+    (np.array([[0.0, 1.0], [0.5, 0.5]], np.float64), 1, "tensor(double)", [1.0, 0.5]),
+    (np.array([1.0, 2.0], np.float16), None, "tensor(float16)", [1.0, 2.0]),
+    (np.array([True, False]), None, "tensor(bool)", [True, False]),
+]
+
+
+@pytest.mark.parametrize(("tensor", "index", "dtype", "expected"), COLUMNS)
+def test_outputs_become_columns(tensor: np.ndarray, index: int | None, dtype: str, expected: list[Any]) -> None:
+    assert to_column(OutputSpec(column="y", tensor="t", index=index, dtype=dtype), tensor, 2).to_pylist() == expected
+
+
+def test_one_float32_column_is_not_copied() -> None:
+    column = pa.array([1.0, 2.0], pa.float32())
+    tensor = to_tensor(InputSpec(tensor="x", dtype="tensor(float)", features=("a",), rank=2), {"a": column})
+    assert tensor.shape == (2, 1)
+    assert tensor.__array_interface__["data"][0] == column.buffers()[1].address
+
+
+OVERFLOWS = [
+    (pa.array([1e39, None, float("inf")], pa.float64()), "tensor(float)", [True, False, False]),
+    (pa.array([70000.0], pa.float32()), "tensor(float16)", [True]),
+    (pa.array([2**40, 1], pa.int64()), "tensor(int32)", [True, False]),
+    (pa.array([-1], pa.int8()), "tensor(uint8)", [True]),
+    (pa.array([1.5], pa.float64()), "tensor(double)", None),
+    (pa.array([2**62], pa.int64()), "tensor(float)", None),
+    (pa.array(["a"]), "tensor(string)", None),
+]
+
+
+@pytest.mark.parametrize(("column", "dtype", "expected"), OVERFLOWS)
+def test_overflows_are_found(column: pa.Array, dtype: str, expected: list[bool] | None) -> None:
+    found = find_overflows(column, dtype)
+    assert (None if found is None else found.tolist()) == expected
+
+
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+
+
+@pytest.mark.parametrize(
+    ("device", "available", "expected"),
+    [
+        ("auto", [CPU], [CPU]),
+        ("auto", [CUDA, CPU], [CUDA, CPU]),
+        ("cpu", [CUDA, CPU], [CPU]),
+        ("cuda", [CUDA, CPU], [CUDA, CPU]),
+        ("cuda", [CPU], "expected cuda; found: this ONNX Runtime offers only CPUExecutionProvider"),
+        ("tensorrt", [CPU], "expected tensorrt"),
+    ],
+)
+def test_providers_are_chosen(device: str, available: list[str], expected: list[str] | str) -> None:
+    if isinstance(expected, str):
+        with pytest.raises(ScoringError, match=expected):
+            choose_providers(device, available)
+    else:
+        assert choose_providers(device, available) == expected
+
+
+def test_a_session_that_fell_back_to_the_cpu_is_refused_under_cuda() -> None:
+    prove_providers("auto", [CPU])
+    with pytest.raises(ScoringError, match="the session runs on CPUExecutionProvider"):
+        prove_providers("cuda", [CPU])
