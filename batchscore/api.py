@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,7 +19,7 @@ from batchscore.pipeline import plan_interval, preview_interval, run_interval
 from batchscore.planning import resolved_conf
 from batchscore.records import Plan, RunRecord, record_from_dict
 from batchscore.rendering import Sheet
-from batchscore.session import open_session
+from batchscore.session import needs_delta, open_session
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -88,7 +90,10 @@ def load(path: JobOrPath, sets: Sequence[str] = ()) -> Job:
 def spark_session(job: JobOrPath) -> SparkSession:
     """A Spark session for a job: a new local one, or one over the application that is active."""
     job = load(job)
-    return open_session(job.config.engine, job.config.interval.time_zone, resolved_conf(job))
+    config = job.config
+    # MLflow takes seconds to import; they pass while the JVM starts.
+    threading.Thread(target=importlib.import_module, args=("batchscore.models.pin",)).start()
+    return open_session(config.engine, config.interval.time_zone, resolved_conf(job), delta=needs_delta(config))
 
 
 def plan(job: JobOrPath, interval: str | None = None, *, force: bool = False) -> Plan:
@@ -163,7 +168,8 @@ def show(job: JobOrPath, run_id: str) -> RunRecord:
 def scores(job: JobOrPath) -> DataFrame:
     """The published scores of a job."""
     job = load(job)
-    return open_outputs(spark_session(job), job).scores.read()
+    rows: DataFrame = open_outputs(spark_session(job), job).scores.read()
+    return rows
 
 
 def quarantine(job: JobOrPath) -> DataFrame:

@@ -9,7 +9,6 @@ from batchscore.errors import BatchscoreError, InputError, ScoringError
 from batchscore.redaction import redact
 
 _RAISED_IN_WORKER = re.compile(r"batchscore\.errors\.(\w+): (.+)")
-_DOUBLED_LOOKUP = re.compile(r"batchscore\.lookup\.doubled: (\w+)")
 _FILE = re.compile(r"(?:Encountered error while reading file|path:?|file:?) ?(\S+\.parquet)")
 _CONDITION = re.compile(r"\[([A-Z][A-Z0-9_.]+)\]")
 
@@ -22,12 +21,6 @@ def retell(error: BaseException) -> BatchscoreError:
     if isinstance(error, BatchscoreError):
         return error
     text = str(error)
-    doubled = _DOUBLED_LOOKUP.search(text)
-    if doubled:
-        return InputError(
-            f"lookups.{doubled[1]}: expected one row for each key; found a key with several rows in the lookup table. "
-            "Make its keys unique upstream, or look up as of a time (at, known_at, max_age)."
-        )
     raised = _RAISED_IN_WORKER.findall(text)
     if raised:
         name, message = raised[-1]

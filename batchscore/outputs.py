@@ -13,10 +13,12 @@ from batchscore.audit.fold import Head, fold, read_head
 from batchscore.config import Job
 from batchscore.intervals import Interval
 from batchscore.planning import Prepared, resolve_table
+from batchscore.ports import TablePort
 from batchscore.publish.protocol import next_generation
 from batchscore.publish.schema import create_append_only, create_scores, quarantine_schema, scores_schema
 from batchscore.records import RunRecord, to_dict
 from batchscore.tables.delta import DeltaTable
+from batchscore.tables.parquet import ParquetTable
 from batchscore.tables.read import quote
 from batchscore.tables.stage import is_claimed, list_stages, read_note, remove_stage, write_note
 
@@ -49,9 +51,9 @@ class Outputs:
 
     spark: SparkSession
     job: Job
-    scores: DeltaTable
-    quarantine: DeltaTable
-    audit: DeltaTable
+    scores: TablePort
+    quarantine: TablePort
+    audit: TablePort
     stage_folder: str
 
     def locations(self) -> dict[str, str]:
@@ -110,6 +112,8 @@ class Outputs:
 
     def repair(self) -> Head | None:
         """Bring the audit up to the scores log, and clear stages whose driver died. Seconds, and scores nothing."""
+        for table in (self.scores, self.quarantine, self.audit):
+            table.repair()
         abandoned = []
         for run_id in list_stages(self.spark, self.stage_folder):
             location = self.stage_location(run_id)
@@ -196,7 +200,8 @@ class Outputs:
 
         newest = self.audit.read().where(f"kind in {PUBLISHING}").groupBy("interval")
         runs = newest.agg(F.max_by("run_id", "generation").alias("_run_id")).select("_run_id")
-        return self.quarantine.read().join(F.broadcast(runs), "_run_id", "left_semi")
+        rows: DataFrame = self.quarantine.read()
+        return rows.join(F.broadcast(runs), "_run_id", "left_semi")
 
     def _is_published(self, note: Mapping[str, Any]) -> bool:
         for commit in self.scores.commits(-1) if self.scores.exists() else []:
@@ -211,12 +216,13 @@ class Outputs:
 def open_outputs(spark: SparkSession, job: Job) -> Outputs:
     """The output tables that a job names; none of them is created."""
     output = job.config.output
+    store = ParquetTable if output.format == "parquet" else DeltaTable
     return Outputs(
         spark,
         job,
-        DeltaTable(spark, resolve_table(job, output.scores)),
-        DeltaTable(spark, resolve_table(job, output.quarantine_table)),
-        DeltaTable(spark, resolve_table(job, output.audit_table)),
+        store(spark, resolve_table(job, output.scores)),
+        store(spark, resolve_table(job, output.quarantine_table)),
+        store(spark, resolve_table(job, output.audit_table)),
         resolve_table(job, output.stage_folder),
     )
 

@@ -18,7 +18,7 @@ from batchscore.planning import Prepared, code_version, describe_checks, describ
 from batchscore.publish.protocol import METADATA_KEY, Attempt, Published, publish
 from batchscore.records import Plan, RunRecord, to_dict
 from batchscore.scoring.udf import score_rows
-from batchscore.session import submit_jars
+from batchscore.session import needs_delta, submit_jars
 from batchscore.tables.read import find_duplicates, quote
 from batchscore.tables.stage import Stage, claim_stage, read_stage, remove_stage, write_stage
 
@@ -122,7 +122,8 @@ def _run(
     with claim_stage(location):
         with attempt.step("score"):
             target.note_start(attempt.record)
-            stage = write_stage(spark, score_rows(spark, prepared.rows, prepared.spec, prepared.model_bytes), location)
+            scored = score_rows(spark, prepared.rows, prepared.spec, prepared.model_bytes)
+            stage = write_stage(spark, scored, location, job.config.output.format)
         with attempt.step("judge"):
             verdict = judge_stage(spark, prepared, stage)
             attempt.learn(**_judged(spark, attempt.run_id, verdict, stage))
@@ -167,7 +168,8 @@ def _publish(
 def submit_line(job: Job, interval: Interval) -> str:
     """The `spark-submit` line that runs this interval of this job."""
     span = f" --interval {interval.label}" if interval.start else ""
-    return f"spark-submit {submit_jars()} jobs/score.py run {job.file}{span}"
+    jars = f" {submit_jars()}" if needs_delta(job.config) else ""
+    return f"spark-submit{jars} jobs/score.py run {job.file}{span}"
 
 
 def _planned(prepared: Prepared, standing: Standing, force: bool, run_id: str) -> dict[str, Any]:

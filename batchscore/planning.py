@@ -16,7 +16,7 @@ from batchscore.checks.suite import load_suite
 from batchscore.config import Job, JobConfig, to_plain
 from batchscore.errors import InputError
 from batchscore.features.build import FeatureRows, build_features
-from batchscore.features.lookups import add_lookups
+from batchscore.features.lookups import add_lookups, flag_doubled
 from batchscore.intervals import Interval
 from batchscore.kernel.batch import stage_schema
 from batchscore.kernel.spec import KernelSpec
@@ -115,6 +115,7 @@ def prepare(spark: SparkSession, job: Job, interval: Interval) -> Prepared:
         raw=raw,
         duplicates=config.input.on_duplicate_key == "quarantine",
         failed=features.failed,
+        doubled="_doubled" in types,
         schema=stage_schema(scored, types["_raw"] if raw else None).serialize().to_pybytes(),
     )
     fields = _spark_fields(scored)
@@ -246,7 +247,9 @@ def _compile(job: Job, place: Place, schema: pa.Schema) -> CompiledSuite | None:
     path = getattr(job.config.checks, place)
     if path is None:
         return None
-    return compile_suite(load_suite(resolve_file(path, job.folder), place), schema, time_zone=job.config.interval.time_zone)
+    return compile_suite(
+        load_suite(resolve_file(path, job.folder), place), schema, time_zone=job.config.interval.time_zone
+    )
 
 
 def _check_columns(config: JobConfig, source: DataFrame) -> None:
@@ -260,7 +263,8 @@ def _check_columns(config: JobConfig, source: DataFrame) -> None:
 
 
 _RESERVED = frozenset(
-    "_raw _duplicate _outcome _stage _reasons _tally _row _interval _run_id _generation _model _scored_at".split()
+    "_raw _duplicate _doubled _outcome _stage _reasons _tally _row "
+    "_interval _run_id _generation _model _scored_at".split()
 )
 
 
@@ -284,6 +288,9 @@ def _feature_rows(
         flags.append(F.col("_duplicate"))
     if _carries_raw(config):
         flags.append(F.struct(*[F.col(quote(name)) for name in source.columns]).alias("_raw"))
+    doubled = flag_doubled(config.lookups)
+    if doubled is not None:
+        flags.append(doubled)
     rows = add_lookups(rows, config.lookups, {name: read_pinned(spark, p) for name, p in lookups.items()})
     checked = sorted(columns_needed(suite)) if suite is not None else []
     needed = dict.fromkeys([*config.input.key, *config.output.passthrough, *checked])

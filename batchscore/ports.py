@@ -65,6 +65,12 @@ class TablePort(Protocol):
     def frame_of(self, records: Sequence[Mapping[str, Any]], schema: Any) -> Any:
         """A few records as rows for `append`."""
 
+    def read(self) -> Any:
+        """The rows of the latest version, as a DataFrame in the real stores."""
+
+    def repair(self) -> None:
+        """Finish what a writer that died after its commit left undone; nothing where a commit is all there is."""
+
     def write_side_file(self, name: str, content: bytes) -> None:
         """Keep a small file beside the data, where readers do not look."""
 

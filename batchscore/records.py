@@ -28,7 +28,7 @@ class PinnedTable:
         table_id: Delta's table id; for Parquet the location.
         version: Delta version; None for Parquet.
         fingerprint: sha256 over the files that can hold the interval, with their deletion vectors.
-        files: How many those are.
+        files: How many those are; None where they were not listed.
         rows: Rows in those files by their statistics, where the interval covers whole files; else None.
         paths: For Parquet, the pinned files themselves.
     """
@@ -39,7 +39,7 @@ class PinnedTable:
     table_id: str
     version: int | None
     fingerprint: str
-    files: int
+    files: int | None
     rows: int | None = None
     paths: tuple[str, ...] = ()
 
@@ -170,7 +170,6 @@ class Plan:
             ("model", f"{self.model.label} {_alias(self.model.alias)}sha256 {self.model.sha256[:16]}…"),
             *self.outputs.items(),
             *(("warning", warning) for warning in self.warnings),
-            ("submit", self.submit_line),
         ]
         features = [[f["name"], f["type"], f["on_null"], f["from"]] for f in self.features]
         checks = [
@@ -185,6 +184,7 @@ class Plan:
                 ("checks", ("rule", "expectation", "columns", "severity", "engine", "on row fail"), checks),
                 ("scores", ("column", "type"), self.columns),
             ),
+            (("submit", self.submit_line),),
         )
 
     def __str__(self) -> str:
@@ -238,7 +238,7 @@ class RunRecord:
             ("run", self.run_id),
             ("generation", self.generation),
             ("run key", self.run_key),
-            ("rows", self.counts),
+            ("rows", {k: self.counts[k] for k in ("read", "scored", "quarantined") if k in self.counts}),
             ("model", f"{model['name']}/{model['version']} sha256 {model['sha256'][:16]}…" if model else None),
             ("commits", self.commits),
             ("seconds", self.timings_s),
@@ -314,5 +314,9 @@ def _alias(alias: str | None) -> str:
 
 def _table_line(pinned: PinnedTable) -> str:
     version = f"version {pinned.version}" if pinned.version is not None else "as listed"
-    rows = f", {pinned.rows} rows" if pinned.rows is not None else ""
-    return f"{pinned.table} at {version}: {pinned.files} file{'s' if pinned.files != 1 else ''}{rows}"
+    parts = [f"{pinned.table} at {version}"]
+    if pinned.files is not None:
+        parts.append(f"{pinned.files} file{'s' if pinned.files != 1 else ''}")
+    if pinned.rows is not None:
+        parts.append(f"{pinned.rows:,} rows")
+    return ", ".join(parts)

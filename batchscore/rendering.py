@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -9,29 +10,42 @@ from typing import Any
 
 Rows = Sequence[Sequence[Any]]
 
+_NARROWEST = 12
+_GAP = "  "
+
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """A result laid out: a title, facts by name, and tables with a heading each.
+    """A result laid out: a title, facts by name, tables with a heading each, and command lines.
 
     Attributes:
         title: First line.
         facts: Name and value pairs.
         tables: Heading, column names, rows.
+        commands: What each is for, and the line to copy; shown unbroken, whatever the width.
     """
 
     title: str
     facts: Sequence[tuple[str, Any]] = ()
     tables: Sequence[tuple[str, Sequence[str], Rows]] = field(default_factory=tuple)
+    commands: Sequence[tuple[str, str]] = ()
 
-    def text(self) -> str:
-        """The sheet as plain text, columns aligned."""
+    def text(self, width: int | None = None) -> str:
+        """The sheet as plain text, columns aligned.
+
+        Args:
+            width: Characters in a line, if facts and tables are to be folded into them.
+        """
         lines = [self.title]
-        width = max((len(name) for name, _ in self.facts), default=0)
-        lines += [f"  {name:<{width}}  {show(value)}" for name, value in self.facts]
+        longest = max((len(name) for name, _ in self.facts), default=0)
+        for name, value in self.facts:
+            lines += _hang(f"  {name:<{longest}}{_GAP}", show(value), width)
         for heading, names, rows in self.tables:
             if rows:
-                lines += ["", f"  {heading}", *(f"    {line}" for line in text_table(names, rows))]
+                room = width - 4 if width else None
+                lines += ["", f"  {heading}", *(f"    {line}" for line in text_table(names, rows, room))]
+        for purpose, command in self.commands:
+            lines += ["", f"  {purpose}", command]
         return "\n".join(lines)
 
     def html(self) -> str:
@@ -41,22 +55,36 @@ class Sheet:
         for heading, names, rows in self.tables:
             if rows:
                 head = "".join(f"<th>{escape(name)}</th>" for name in names)
-                body = "".join("<tr>" + "".join(f"<td>{escape(show(v))}</td>" for v in row) + "</tr>" for row in rows)
+                body = "".join("<tr>" + "".join(f"<td>{escape(_cell(v))}</td>" for v in row) + "</tr>" for row in rows)
                 parts.append(f"<p>{escape(heading)}</p><table><tr>{head}</tr>{body}</table>")
+        parts += [f"<p>{escape(purpose)}</p><pre>{escape(command)}</pre>" for purpose, command in self.commands]
         return "".join(parts) + "</div>"
 
 
-def text_table(names: Sequence[str], rows: Rows) -> list[str]:
-    """Rows under their column names; numbers to the right."""
-    cells = [[show(value) for value in row] for row in rows]
+def text_table(names: Sequence[str], rows: Rows, width: int | None = None) -> list[str]:
+    """Rows under their column names; numbers to the right.
+
+    Args:
+        names: Column names.
+        rows: Values.
+        width: Characters in a line; columns of text are folded, the widest first, until the table fits.
+    """
+    cells = [[_cell(value) for value in row] for row in rows]
     widths = [max(len(name), *(len(row[i]) for row in cells)) for i, name in enumerate(names)]
     right = [all(isinstance(row[i], (int, float)) or row[i] is None for row in rows) for i in range(len(names))]
+    while width and sum(widths) + len(_GAP) * (len(widths) - 1) > width:
+        foldable = [i for i, wide in enumerate(widths) if not right[i] and wide > max(_NARROWEST, len(names[i]))]
+        if not foldable:
+            break
+        widths[max(foldable, key=lambda i: widths[i])] -= 1
 
-    def line(values: Sequence[str]) -> str:
-        padded = (v.rjust(w) if r else v.ljust(w) for v, w, r in zip(values, widths, right, strict=True))
-        return "  ".join(padded).rstrip()
+    def lines(values: Sequence[str]) -> list[str]:
+        folded = [textwrap.wrap(value, wide) or [""] for value, wide in zip(values, widths, strict=True)]
+        height = max(len(parts) for parts in folded)
+        filled = [[*parts, *[""] * (height - len(parts))] for parts in folded]
+        return [_line([parts[k] for parts in filled], widths, right) for k in range(height)]
 
-    return [line(list(names)), *(line(row) for row in cells)]
+    return [line for values in (list(names), *cells) for line in lines(values)]
 
 
 def show(value: Any) -> str:
@@ -74,3 +102,26 @@ def show(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(show(v) for v in value)
     return str(value)
+
+
+def _cell(value: Any) -> str:
+    """One value in a table, where whole numbers may be identifiers: they stay as they are."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else show(value)
+
+
+def _line(values: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:
+    padded = (v.rjust(w) if r else v.ljust(w) for v, w, r in zip(values, widths, right, strict=True))
+    return _GAP.join(padded).rstrip()
+
+
+def _hang(label: str, text: str, width: int | None) -> list[str]:
+    """A fact's lines: its value beside its name, folded between words where a width is given."""
+    room = (width or 0) - len(label)
+    given = text.splitlines() or [""]
+    if room >= _NARROWEST:
+        given = [
+            part
+            for line in given
+            for part in textwrap.wrap(line, room, break_long_words=False, break_on_hyphens=False) or [""]
+        ]
+    return [(label if k == 0 else " " * len(label)) + part for k, part in enumerate(given)]

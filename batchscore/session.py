@@ -13,7 +13,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from batchscore.config import EngineConfig
+from batchscore.config import EngineConfig, JobConfig
 from batchscore.errors import SetupError
 
 if TYPE_CHECKING:
@@ -36,19 +36,25 @@ _VALUE_CONF = {
     # Stage files are split by outcome without sorting the rows first.
     "spark.sql.maxConcurrentOutputFileWriters": "4",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
+    # Spark's old default, INT96, has no statistics to skip by, and other readers take it for nanoseconds.
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+    # Reaches Parquet's reader through the session too, where the application was made by somebody else.
+    "parquet.page.verify-checksum.enabled": "true",
 }
 _SMALL_CONF = {
     "spark.sql.shuffle.partitions": "4",
     "spark.databricks.delta.snapshotPartitions": "2",
 }
-_STATIC_CONF = {
+_STATIC_CONF = {"spark.hadoop.parquet.page.verify-checksum.enabled": "true"}
+_DELTA_CONF = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
-    "spark.hadoop.parquet.page.verify-checksum.enabled": "true",
 }
 
 
-def open_session(engine: EngineConfig, time_zone: str, conf: Mapping[str, str] | None = None) -> SparkSession:
+def open_session(
+    engine: EngineConfig, time_zone: str, conf: Mapping[str, str] | None = None, *, delta: bool = True
+) -> SparkSession:
     """A session of batchscore's own, over a new or an existing Spark application.
 
     Inside `spark-submit`, or where a classic session is active, that application is joined: its master and memory
@@ -58,6 +64,7 @@ def open_session(engine: EngineConfig, time_zone: str, conf: Mapping[str, str] |
         engine: The job's engine section.
         time_zone: IANA zone that SQL features read clocks in.
         conf: Resolved values of `engine.conf`.
+        delta: Whether Delta's jars are needed; see `needs_delta`.
 
     Raises:
         SetupError: Java is missing or wrong, the session is Spark Connect, or the Delta jars are absent.
@@ -68,8 +75,9 @@ def open_session(engine: EngineConfig, time_zone: str, conf: Mapping[str, str] |
     _refuse_connect()
     active = SparkSession.getActiveSession()
     if active is None:
-        active = _build_session(engine, conf or {})
-    _require_delta(active)
+        active = _build_session(engine, conf or {}, delta)
+    if delta:
+        _require_delta(active)
     session = active.newSession()
     for key, value in {**_VALUE_CONF, "spark.sql.session.timeZone": time_zone}.items():
         session.conf.set(key, value)
@@ -80,6 +88,12 @@ def open_session(engine: EngineConfig, time_zone: str, conf: Mapping[str, str] |
         if session.conf.isModifiable(key):
             session.conf.set(key, value)
     return session
+
+
+def needs_delta(config: JobConfig) -> bool:
+    """Whether a job reads or writes any Delta table."""
+    formats = {config.input.format, config.output.format, *(lookup.format for lookup in config.lookups.values())}
+    return "delta" in formats
 
 
 def find_jars() -> list[Path]:
@@ -126,7 +140,8 @@ def fetch_jars() -> list[Path]:
     except subprocess.TimeoutExpired as error:
         raise SetupError(_fetch_message("no answer within 600 s")) from error
     for jar in (ivy / "jars").glob("io.*.jar"):
-        shutil.copy2(jar, folder / jar.name)
+        if jar.name.startswith(("io.delta_", "io.unitycatalog_")):  # the rest is Spark's own
+            shutil.copy2(jar, folder / jar.name)
     shutil.rmtree(ivy, ignore_errors=True)
     found = find_jars()
     if not found:
@@ -169,17 +184,22 @@ def is_open() -> bool:
     return SparkSession.getActiveSession() is not None
 
 
-def _build_session(engine: EngineConfig, conf: Mapping[str, str]) -> SparkSession:
+def _build_session(engine: EngineConfig, conf: Mapping[str, str], delta: bool) -> SparkSession:
     from pyspark.sql import SparkSession  # noqa: PLC0415
 
     check_java()
     builder = SparkSession.builder
-    settings = {"spark.app.name": "batchscore", **_STATIC_CONF}
+    settings = {"spark.app.name": "batchscore", **_STATIC_CONF, **(_DELTA_CONF if delta else {})}
     if "PYSPARK_GATEWAY_PORT" not in os.environ:  # not started by spark-submit
-        jars = find_jars() or fetch_jars()
+        jars = (find_jars() or fetch_jars()) if delta else []
         # Workers are forked from this interpreter's twin; another python would lack pyarrow.
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
         settings |= _own_application(engine, jars)
+    elif delta:
+        from pyspark import SparkContext  # noqa: PLC0415
+
+        SparkContext._ensure_initialized()
+        _require_jars(SparkContext._jvm)
     for key, value in {**settings, **conf}.items():
         builder = builder.config(key, value)
     return builder.getOrCreate()
@@ -192,7 +212,7 @@ def _own_application(engine: EngineConfig, jars: list[Path]) -> dict[str, str]:
         **_SMALL_CONF,
         "spark.master": engine.master,
         "spark.driver.memory": engine.driver_memory,
-        "spark.jars": ",".join(str(jar) for jar in jars),
+        **({"spark.jars": ",".join(str(jar) for jar in jars)} if jars else {}),
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
         **({"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1"} if local else {}),
@@ -212,8 +232,7 @@ def _quiet_pyspark() -> None:
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
 
 
-def _require_delta(session: SparkSession) -> None:
-    jvm: Any = session._jvm
+def _require_jars(jvm: Any) -> None:
     try:
         jvm.java.lang.Thread.currentThread().getContextClassLoader().loadClass("org.apache.spark.sql.delta.DeltaLog")
     except Exception as error:
@@ -221,6 +240,10 @@ def _require_delta(session: SparkSession) -> None:
             "Spark: expected the Delta jars on this application; found none. They must stand on its own command "
             f"line: spark-submit {submit_jars()} …"
         ) from error
+
+
+def _require_delta(session: SparkSession) -> None:
+    _require_jars(session._jvm)
     extensions = str(session.conf.get("spark.sql.extensions", "") or "")
     if "DeltaSparkSessionExtension" not in extensions:
         raise SetupError(

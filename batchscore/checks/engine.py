@@ -72,13 +72,15 @@ def run_gx(df: DataFrame, expectations: Sequence[Expectation]) -> Mapping[str, G
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence the logs that repeat Spark's errors, which hold cell values."""
+    """Silence GX's complaint about old suites, and the logs that repeat Spark's errors, which hold cell values."""
     loggers = [logging.getLogger("great_expectations"), *map(PySparkLogger.getLogger, SPARK_ERROR_LOGS)]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(SILENT)
     try:
-        yield
+        with warnings.catch_warnings():  # old suites are welcome
+            warnings.filterwarnings("ignore", "The condition_parser parameter is deprecated", DeprecationWarning)
+            yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)

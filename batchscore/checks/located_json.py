@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from bisect import bisect_right
+from bisect import bisect_left
 from json import decoder, scanner  # the pure Python scanner tells where each object begins
 from pathlib import Path
 from typing import Any
@@ -75,7 +75,7 @@ class _Decoder(json.JSONDecoder):
         self.scan_once = scanner.py_make_scanner(self)  # type: ignore[attr-defined]
 
     def _parse_object(self, at: tuple[str, int], strict: bool, scan_once: Any, *_: Any) -> tuple[LocatedObject, int]:
-        line = bisect_right(self._breaks, at[1]) + 1
+        line = bisect_left(self._breaks, at[1]) + 1
         pairs, end = decoder.JSONObject(at, strict, scan_once, None, list)  # type: ignore[attr-defined]
         found = LocatedObject()
         for key, value in pairs:

@@ -44,14 +44,14 @@ class Demo:
     def sheet(self) -> Sheet:
         """The demo laid out."""
         plan, record = self.plan, self.record
-        done = "scored and published"
-        if record.status == "unchanged":
-            done = f"nothing to do: run {self.audit['run_id']} has published this run key"
+        status = record.status
+        if status == "unchanged":
+            status = f"unchanged: run {self.audit['run_id']} has published this day with these inputs; nothing written"
         facts = [
-            ("status", f"{record.status}, {done}"),
+            ("status", status),
             ("input", f"{plan.input.table} at version {plan.input.version}, {plan.input.rows} rows on this day"),
             ("model", f"{plan.model.label}, {plan.model.alias}: will the flight arrive 15 minutes late or more?"),
-            ("rows", record.counts),
+            ("rows", {name: record.counts[name] for name in ("read", "scored", "quarantined")}),
             *plan.outputs.items(),
         ]
         audit = [[self.audit.get(name) for name in ("seq", "run_id", "status", "generation", "started_at", "command")]]
@@ -65,9 +65,6 @@ class Demo:
                 ("try next", ("command", "what it does"), self.commands),
             ),
         )
-
-    def __str__(self) -> str:
-        return self.sheet().text()
 
 
 @click.command("demo")

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar
 
 import click
+
+from batchscore.rendering import Sheet
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -14,7 +18,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 class Readable(Protocol):
     """A result that people can read."""
 
-    def __str__(self) -> str: ...
+    def sheet(self) -> Sheet:
+        """The result laid out."""
 
 
 def config_argument(command: F) -> F:
@@ -36,12 +41,14 @@ def json_option(command: F) -> F:
     return verbose(click.option("--json", "as_json", is_flag=True, help=text)(command))
 
 
-def emit(result: Readable, document: Any, as_json: bool) -> None:
-    """Print a result: for people, or as one JSON document."""
+def emit(result: Readable | str, document: Any, as_json: bool) -> None:
+    """Print a result: for people, folded to a terminal's width, or as one JSON document."""
     if as_json:
         click.echo(json.dumps(document, ensure_ascii=False, sort_keys=True, default=str))
+    elif isinstance(result, str):
+        click.echo(result)
     else:
-        click.echo(str(result))
+        click.echo(result.sheet().text(shutil.get_terminal_size().columns if sys.stdout.isatty() else None))
 
 
 def plain(record: Any) -> Mapping[str, Any]:

@@ -19,6 +19,7 @@ def command(config: str, sets: tuple[str, ...], interval: str | None, force: boo
 
     job = api.load(config, sets)
     with show_progress() as progress:
+        api.spark_session(job)  # joined by what follows, so that its seconds are shown as its own
         progress("plan")
         plan = api.plan(job, interval, force=force)
     emit(plan, plain(plan), as_json)

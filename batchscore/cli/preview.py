@@ -19,6 +19,7 @@ def command(config: str, sets: tuple[str, ...], interval: str | None, rows: int,
 
     job = api.load(config, sets)
     with show_progress() as progress:
+        api.spark_session(job)  # joined by what follows, so that its seconds are shown as its own
         progress("score")
         found = api.preview(job, interval, rows=rows)
     emit(found, {"title": found.title, "rows": list(found.rows)}, as_json)

@@ -55,19 +55,31 @@ def _show_live(first: str) -> Iterator[Callable[[str], None]]:
 
     console = Console(stderr=True, highlight=False)
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(STEPS.get(first, first), total=None)
+    bar = Progress(*columns, console=console, transient=True)
+    task = bar.add_task("", total=None)
+    began = time.monotonic()
+
+    def begin(step: str) -> None:
+        nonlocal began
         began = time.monotonic()
+        bar.reset(task, description=STEPS.get(step, step))
+        if step == "spark":  # Java writes a warning of its own here, which would end up inside a live line
+            bar.stop()
+            console.print(f"{STEPS[step]} …", style="dim")
+        else:
+            bar.start()
 
-        def finish() -> None:
-            text = f"{time.monotonic() - began:6.1f} s  {bar.tasks[0].description}"
-            bar.console.print(text, style="dim", markup=False)
+    def finish() -> None:
+        text = f"{time.monotonic() - began:6.1f} s  {bar.tasks[0].description}"
+        console.print(text, style="dim", markup=False)
 
-        def tell(step: str) -> None:
-            nonlocal began
-            finish()
-            began = time.monotonic()
-            bar.reset(task, description=STEPS.get(step, step))
+    def tell(step: str) -> None:
+        finish()
+        begin(step)
 
+    try:
+        begin(first)
         yield tell
         finish()
+    finally:
+        bar.stop()

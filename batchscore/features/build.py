@@ -65,7 +65,7 @@ def build_features(
     for position, feature in enumerate(features):
         where = f"features.columns.{position} ({feature.name})"
         if feature.sql is not None:
-            check_expression(spark, feature.sql, where)
+            check_expression(spark, feature.sql, where, rows.columns)
             tried.append((feature, where))
         elif feature.from_ is not None:
             lookup, _, column = feature.from_.partition(".")

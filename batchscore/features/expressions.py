@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from batchscore.errors import ConfigError
@@ -36,10 +37,15 @@ UNSTABLE = frozenset(
     "randstr shuffle uuid unix_timestamp to_unix_timestamp monotonically_increasing_id".split()
 ) - {"to_unix_timestamp"}
 _NEEDS_ARGUMENT = "unix_timestamp"  # without one it reads the clock
+# Without brackets they parse to a column's name, and become functions where there is no such column.
+_BARE_FUNCTIONS = frozenset(
+    "current_date current_timestamp current_time localtimestamp current_user user session_user current_catalog "
+    "current_database current_schema".split()
+)
 _FORBIDDEN_NODES = ("Subquery", "WindowExpression", "UnresolvedStar", "ScalaUDF", "PythonUDF", "Exists", "Parameter")
 
 
-def check_expression(spark: SparkSession, sql: str, where: str) -> None:
+def check_expression(spark: SparkSession, sql: str, where: str, columns: Collection[str]) -> None:
     """Parse a SQL expression and refuse whatever is not a scalar function of the row.
 
     SQL in a job file is code: `reflect` and `java_method` call any Java method, a subquery reads any table.
@@ -48,11 +54,12 @@ def check_expression(spark: SparkSession, sql: str, where: str) -> None:
         spark: The session, whose parser and function catalogue are asked.
         sql: The expression.
         where: The config key, for messages.
+        columns: Names of the columns that it may read.
 
     Raises:
         ConfigError: It does not parse, or calls something that is not allowed.
     """
-    _walk(spark, _parse(spark, sql, where), where)
+    _walk(spark, _parse(spark, sql, where), where, {name.lower() for name in columns})
 
 
 def guard(spark: SparkSession, sql: str, where: str) -> Column:
@@ -79,8 +86,12 @@ def _parse(spark: SparkSession, sql: str, where: str) -> Any:
         raise ConfigError(f"{where}: expected a Spark SQL expression; found: {reason[:300]}. Correct it.") from error
 
 
-def _walk(spark: SparkSession, node: Any, where: str) -> None:
+def _walk(spark: SparkSession, node: Any, where: str, columns: Collection[str]) -> None:
     name = str(node.getClass().getSimpleName())
+    if name == "UnresolvedAttribute":
+        bare = str(node.name()).lower()
+        if bare in _BARE_FUNCTIONS and bare not in columns:
+            raise ConfigError(f"{where}: {bare} does not give the same value for the same row. Take it from a column.")
     if name.startswith(("Current", "LocalTimestamp", "Now")):  # keywords such as current_date parse to these
         raise ConfigError(f"{where}: {name} does not give the same value for the same row. Take it from a column.")
     if any(part in name for part in _FORBIDDEN_NODES):
@@ -91,7 +102,7 @@ def _walk(spark: SparkSession, node: Any, where: str) -> None:
     if name == "UnresolvedFunction":
         _check_function(spark, node, children.size(), where)
     for position in range(children.size()):
-        _walk(spark, children.apply(position), where)
+        _walk(spark, children.apply(position), where, columns)
 
 
 def _check_function(spark: SparkSession, node: Any, arguments: int, where: str) -> None:

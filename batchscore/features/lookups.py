@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
 _LEFT, _RIGHT = "_left", "_right"
-DOUBLED = "batchscore.lookup.doubled"  # marks the error that a doubled key raises inside a task
 
 
 def add_lookups(rows: DataFrame, lookups: Mapping[str, LookupConfig], tables: Mapping[str, DataFrame]) -> DataFrame:
@@ -70,7 +69,7 @@ def check_lookup(rows: DataFrame, name: str, lookup: LookupConfig, table: DataFr
 
 
 def _join_exact(rows: DataFrame, name: str, lookup: LookupConfig, table: DataFrame) -> DataFrame:
-    """Equal keys. Doubled keys on the right would multiply rows, so a row that meets one stops the run."""
+    """Equal keys, one row for each; where a key is doubled on the right, `_doubled_<name>` is true."""
     from pyspark.sql import functions as F  # noqa: PLC0415 - the driver alone needs it
 
     keys = [F.col(_quote(key)) for key in lookup.on]
@@ -80,11 +79,21 @@ def _join_exact(rows: DataFrame, name: str, lookup: LookupConfig, table: DataFra
         .groupBy(*[key.alias(f"_k{i}") for i, key in enumerate(keys)])
         .agg(F.first(brought).alias("_v"), F.count(F.lit(1)).alias("_n"))
     )
-    message = f"{DOUBLED}: {name}"
-    value = F.when(F.col("_n") > 1, F.raise_error(F.lit(message))).otherwise(F.col("_v"))
-    condition = _equal_keys(lookup)
-    joined = rows.alias(_LEFT).join(right.alias(_RIGHT), condition, "left")
-    return joined.select(f"{_LEFT}.*", value.alias(name))
+    joined = rows.alias(_LEFT).join(right.alias(_RIGHT), _equal_keys(lookup), "left")
+    return joined.select(f"{_LEFT}.*", F.col("_v").alias(name), (F.col("_n") > 1).alias(f"_doubled_{name}"))
+
+
+def flag_doubled(lookups: Mapping[str, LookupConfig]) -> Column | None:
+    """The column `_doubled`: the lookup in which a row's key is doubled, else null; None without exact lookups.
+
+    The kernel stops the run at such a row. An error raised here would be caught by the guard of a SQL feature.
+    """
+    from pyspark.sql import functions as F  # noqa: PLC0415
+
+    exact = [name for name, lookup in lookups.items() if lookup.known_at is None]
+    if not exact:
+        return None
+    return F.coalesce(*[F.when(F.col(f"_doubled_{name}"), F.lit(name)) for name in exact]).alias("_doubled")
 
 
 def _join_as_of(rows: DataFrame, name: str, lookup: LookupConfig, table: DataFrame) -> DataFrame:

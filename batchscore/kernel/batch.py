@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from batchscore.errors import ScoringError
+from batchscore.errors import InputError, ScoringError
 from batchscore.kernel.rules import evaluate
 from batchscore.kernel.runtime import Session, get_session, runtime_version
 from batchscore.kernel.spec import FeatureSpec, KernelSpec
@@ -114,6 +114,7 @@ class _Task:
         columns = {name: batch.column(i) for i, name in enumerate(batch.schema.names)}
         failures = _Failures(batch.num_rows)
         self.tally.read += batch.num_rows
+        self._check_lookups(columns)
         self._check_keys(columns, failures)
         self._check_rules("input", columns, failures)
         self._check_rules("features", columns, failures)
@@ -124,6 +125,15 @@ class _Task:
             scores = self._score(features, alive, batch.num_rows)
             self._check_scores(columns, scores, alive, failures)
         yield from self._outcomes(columns, scores, alive, failures)
+
+    def _check_lookups(self, columns: Mapping[str, pa.Array]) -> None:
+        doubled = columns["_doubled"] if self.spec.doubled else None
+        if doubled is not None and doubled.null_count < len(doubled):
+            name = pc.drop_null(doubled)[0].as_py()
+            raise InputError(
+                f"lookups.{name}: expected one row for each key; found a key with several rows in the lookup table. "
+                "Make its keys unique upstream, or look up as of a time (at, known_at, max_age)."
+            )
 
     def _check_keys(self, columns: Mapping[str, pa.Array], failures: _Failures) -> None:
         for key in self.spec.keys:

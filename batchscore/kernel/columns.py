@@ -6,7 +6,7 @@ import datetime as dt
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from decimal import Decimal
+from decimal import Context, Decimal
 from fractions import Fraction
 from typing import Any
 
@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from batchscore.kernel.rules import find_in_set
 from batchscore.kernel.spec import TallySpec
 
+EXACT = Context(prec=100)  # Python's own 28 digits would round
 NAN = math.nan  # one object, so that a set holds it once
 
 
@@ -65,7 +66,7 @@ class ColumnTally:
             self._widen(*_find_range(array))
         if "sum" in spec.stats:
             total, beyond = _sum(array)
-            self.total = total if self.total is None else self.total + total
+            self.total = total if self.total is None else _plus(self.total, total)
             self.beyond += beyond
         if "found" in spec.stats:
             self.found |= _to_set(array.filter(find_in_set(array, spec.wanted)).unique())
@@ -98,7 +99,7 @@ class ColumnTally:
         if other.low is not None:
             self._widen(other.low, other.high)
         if other.total is not None:
-            self.total = other.total if self.total is None else self.total + other.total
+            self.total = other.total if self.total is None else _plus(self.total, other.total)
         self.beyond += other.beyond
         self.found |= other.found
         self.values = None if self.values is None or other.values is None else self.values | other.values
@@ -147,6 +148,10 @@ def _sum(array: pa.Array) -> tuple[Any, float]:
         rest = float(values[~finite].sum())
         total = float(values[finite].sum())
     return (Fraction(total), rest) if math.isfinite(total) else (Fraction(0), rest + total)
+
+
+def _plus(a: Any, b: Any) -> Any:
+    return EXACT.add(a, b) if isinstance(a, Decimal) else a + b
 
 
 def _to_float(value: Fraction) -> float:

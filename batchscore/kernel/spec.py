@@ -125,6 +125,7 @@ class KernelSpec:
         raw: Whether the batch carries the whole input row in a struct column `_raw`.
         duplicates: Whether the batch carries `_duplicate`, true where the key is not unique.
         failed: Whether the batch carries `_failed`, bits of features that could not be computed.
+        doubled: Whether the batch carries `_doubled`, the lookup in which the row's key is doubled.
         schema: The Arrow schema of what comes out, serialized.
     """
 
@@ -143,4 +144,5 @@ class KernelSpec:
     raw: bool
     duplicates: bool
     failed: bool
+    doubled: bool
     schema: bytes

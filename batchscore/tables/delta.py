@@ -101,6 +101,9 @@ class DeltaTable:
         """The latest version of the table."""
         return self._spark.read.format("delta").load(self.location)
 
+    def repair(self) -> None:
+        """Nothing: a Delta commit needs no second step."""
+
     def write_side_file(self, name: str, content: bytes) -> None:
         """Keep a small file beside the data, where neither readers nor VACUUM look."""
         write_file(self._spark, f"{self.location}/{SIDE_FOLDER}/{name}", content)

@@ -2,7 +2,9 @@
 
 What lies in the folder:
 
-* `_interval=<value>/part-*.parquet`, or `part-*.parquet` without partitions: the rows, for any Parquet reader.
+* `batchscore_interval=<value>/part-*.parquet`, or `part-*.parquet` without partitions: the rows. Most readers pass by
+  names that begin with an underscore, folders of a column `_interval` among them (pyarrow and pandas would find an
+  empty table), so the folder has a name of its own and the files keep their `_interval`.
 * `_batchscore/log/<20 digits>.json`: one entry a commit. The log is the truth; the data follows it.
 * `_batchscore/new/<token>/`: files of a write that is not in place yet.
 * `_batchscore/old/<version>/`: what commit `<version>` replaced, until it is removed.
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 
 SIDE_FOLDER = "_batchscore"
 INTERVAL = "_interval"
+FOLDER_PREFIX = "batchscore"  # before the column's name, in the names of partition folders
 REMOTE_LEFTOVER_S = 24 * 3600  # without a lock that dies with its holder, only age tells that a writer is dead
 
 
@@ -86,6 +89,9 @@ class ParquetTable:
                     f"{self.location}: expected a new table or one that batchscore made with output.format parquet; "
                     f"found a folder with '{sorted(found)[0]}' in it. Choose another path."
                 )
+            taken = {name.lower() for name in schema.fieldNames()} & {FOLDER_PREFIX + name for name in partition_by}
+            if taken:
+                raise ConfigError(f"{self.location}: the name '{taken.pop()}' is batchscore's own. Rename the column.")
             table = {
                 "schema": schema.jsonValue(),
                 "partition_by": list(partition_by),
@@ -174,7 +180,7 @@ class ParquetTable:
                 return
             token = uuid.uuid4().hex
             partition_by = self._table()["partition_by"]
-            added = write_files(self._spark, self._fit(rows), self._new(token), partition_by)
+            added = write_files(self._spark, self._fit(rows), self._new(token), partition_by, FOLDER_PREFIX)
             partition = None if interval is None else self._partition(interval, partition_by, added)
             self._step("written")
             entry = Entry(
@@ -249,7 +255,7 @@ class ParquetTable:
     def _partition(self, interval: str, partition_by: Sequence[str], added: Sequence[str]) -> str:
         if list(partition_by) != [INTERVAL]:
             raise WriteError(f"{self.location}: expected a table partitioned by {INTERVAL}; it is not.")
-        partition = partition_folder(self._spark, INTERVAL, interval)
+        partition = partition_folder(self._spark, FOLDER_PREFIX + INTERVAL, interval)
         if any(not name.startswith(f"{partition}/") for name in added):
             raise WriteError(
                 f"{self.location}: expected rows of interval {interval} alone; found others. Nothing was written."

@@ -20,7 +20,9 @@ _OPTIONS = {
 SUCCESS = "_SUCCESS"
 
 
-def write_files(spark: SparkSession, rows: DataFrame, location: str, partition_by: Sequence[str]) -> list[str]:
+def write_files(
+    spark: SparkSession, rows: DataFrame, location: str, partition_by: Sequence[str], folder_prefix: str = ""
+) -> list[str]:
     """Write rows under a path of their own, in one Spark job that is whole or does not count.
 
     Args:
@@ -28,6 +30,7 @@ def write_files(spark: SparkSession, rows: DataFrame, location: str, partition_b
         rows: The rows.
         location: A path that no other job writes to.
         partition_by: Columns that become folders.
+        folder_prefix: Put before a column's name in its folders' names; such columns stay in the files too.
 
     Returns:
         The data files that were committed, relative to the path.
@@ -35,9 +38,14 @@ def write_files(spark: SparkSession, rows: DataFrame, location: str, partition_b
     Raises:
         WriteError: The job left no mark of success.
     """
-    rows.write.mode("append").options(**_OPTIONS).partitionBy(*partition_by).parquet(location)
+    if folder_prefix:
+        rows = rows.withColumns({folder_prefix + name: rows[name] for name in partition_by})
+    folders = [folder_prefix + name for name in partition_by]
+    rows.write.mode("append").options(**_OPTIONS).partitionBy(*folders).parquet(location)
     if not exists(spark, f"{location}/{SUCCESS}"):
-        raise WriteError(f"{location}: expected {SUCCESS} after the write; found none. Run again; nothing was published.")
+        raise WriteError(
+            f"{location}: expected {SUCCESS} after the write; found none. Run again; nothing was published."
+        )
     return find_files(spark, location)
 
 
@@ -65,6 +73,6 @@ def count_rows(spark: SparkSession, file: str) -> int:
 
 
 def partition_folder(spark: SparkSession, column: str, value: str) -> str:
-    """The folder that Spark and Hive give a partition value, such as `_interval=2013-10-01T04%3A00%3A00Z`."""
+    """The folder that Spark and Hive give a partition value, such as `day=2013-10-01` or `at=04%3A00`."""
     jvm: Any = spark._jvm
     return str(jvm.org.apache.spark.sql.catalyst.catalog.ExternalCatalogUtils.getPartitionPathString(column, value))

@@ -39,7 +39,7 @@ def pin_table(
         table_format: `delta` or `parquet`.
         named: The table as the config names it, for messages.
         where: The config key that names it, for messages.
-        interval: The interval that will be read; None fixes the whole table.
+        interval: The interval that will be read; None for a lookup, which needs no list of its files.
         column: The column that the interval is cut by.
 
     Raises:
@@ -60,16 +60,16 @@ def pin_table(
         table_id=str(snapshot.metadata().id()),
         version=version,
         fingerprint="",
-        files=0,
+        files=None,
     )
+    if interval is None:
+        return pinned  # id and version say which rows; listing its files would cost two jobs
     frame = read_pinned(spark, pinned)
-    if interval is not None and interval.start is not None:
+    if interval.start is not None:
         frame = frame.where(interval_condition(frame, interval, column, where))
     entries, rows = _delta_files(spark, snapshot, frame)
-    partitions = [
-        str(name) for name in json.loads(snapshot.metadata().partitionColumns().mkString('["', '","', '"]')) if name
-    ]
-    covered = interval is None or interval.start is None or column in partitions
+    names = snapshot.metadata().partitionColumns().mkString("\n")
+    covered = interval.start is None or column in names.split("\n")
     return _with_files(pinned, entries, rows if covered else None)
 
 
@@ -121,7 +121,7 @@ def _pin_parquet(
         table_id=table,
         version=None,
         fingerprint="",
-        files=0,
+        files=None,
         paths=tuple(paths),
     )
     frame = read_pinned(spark, pinned)

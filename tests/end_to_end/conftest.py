@@ -14,13 +14,13 @@ from batchscore.demo.build import build_demo
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-DEMO_DAY = "2013-10-02"
+DEMO_DAY = "2013-10-01"  # the day that `batchscore demo` runs; one of its rows is set aside
 
 
 @pytest.fixture(scope="session")
 def demo_folder(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a built demo in which `DEMO_DAY` has been run; tests that change tables copy it first."""
-    folder = tmp_path_factory.mktemp("demo")
+    folder = tmp_path_factory.mktemp("built") / "demo"
     build_demo(spark, folder, silent)
     api.run(folder / "flights.yaml", DEMO_DAY)
     return folder

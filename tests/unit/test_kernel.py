@@ -53,6 +53,7 @@ def make_spec(**changes: Any) -> KernelSpec:
         "raw": False,
         "duplicates": False,
         "failed": False,
+        "doubled": False,
         "schema": stage_schema(FIELDS, None).serialize().to_pybytes(),
     }
     return KernelSpec(**{**values, **changes})

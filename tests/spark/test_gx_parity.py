@@ -1,0 +1,297 @@
+"""Every compiled kind gives Great Expectations' own verdict, counts and observed value on the same rows."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import logging
+import random
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pytest
+
+from batchscore.checks.catalogue import CORE
+from batchscore.checks.compile import CompiledSuite, columns_needed, compile_suite
+from batchscore.checks.row_rules import ROW_RULES
+from batchscore.checks.schema_rules import SCHEMA_RULES
+from batchscore.checks.suite import Expectation, load_suite
+from batchscore.checks.table_rules import COLUMN_TALLIES, COUNTS
+from batchscore.checks.verdicts import GxVerdict, judge, to_json_value
+from batchscore.kernel.rules import evaluate
+from batchscore.kernel.tally import Tally
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+NAN, INF = float("nan"), float("inf")
+SCHEMA = (
+    "i bigint, j int, b tinyint, f double, g float, d decimal(10,2), e decimal(30,12), s string, u string, t boolean, "
+    "day date, due date, at timestamp, clock timestamp_ntz, bin binary"
+)
+DAYS = [dt.date(2013, 10, n) for n in range(1, 5)]
+POOLS: dict[str, list[Any]] = {
+    "i": [-(2**63), -1, 0, 1, 2, 3, 5, 2**53 + 1, 2**63 - 1],
+    "j": [-1, 0, 1, 2, 3, 5],
+    "b": [-128, 0, 127],
+    "f": [-INF, -1.5, -0.0, 0.0, 0.1, 1.0, 2.5, 1e300, INF, NAN],
+    "g": [-1.5, -0.0, 0.1, 0.5, 1.0, 2.5, NAN],
+    "d": [Decimal(text) for text in ("-1.50", "0.00", "0.10", "0.30", "1.00", "2.50", "99999999.99")],
+    "e": [Decimal(text) for text in ("0.1", "0.100000000001", "0.3", "1")],
+    "s": [
+        "",
+        "a",
+        "A",
+        "b",
+        "ab",
+        "a b",
+        "é",
+        "日本",
+        "🙂",
+        "a\n",
+        "a\r\n",
+        "a\nb",
+        "a\u2028",
+        "\x0b",
+        " ",
+        "x-1",
+        "a.b",
+    ],
+    "u": ["", "a", "b", "é"],
+    "t": [True, False],
+    "day": DAYS,
+    "due": DAYS,
+    "at": [dt.datetime(2013, 10, 1, hour, tzinfo=dt.UTC) for hour in (0, 4, 5, 23)],
+    "clock": [dt.datetime(2013, 10, 1, hour) for hour in (0, 4, 5, 23)],
+    "bin": [b"", b"a", b"\xff\xfe"],
+}
+
+
+def expect(kind: str, **kwargs: Any) -> dict[str, Any]:
+    return {"type": f"expect_{kind}", "kwargs": kwargs}
+
+
+def each(kind: str, *columns: str, **kwargs: Any) -> list[dict[str, Any]]:
+    return [expect(kind, column=column, **kwargs) for column in columns]
+
+
+def pairs(kind: str, *columns: str, **kwargs: Any) -> list[dict[str, Any]]:
+    return [expect(kind, column_A=pair.split()[0], column_B=pair.split()[1], **kwargs) for pair in columns]
+
+
+STRICT = {"strict_min": True, "strict_max": True}
+BETWEEN, LENGTHS = "column_values_to_be_between", "column_value_lengths_to_be_between"
+GREATER, EQUAL = "column_pair_values_a_to_be_greater_than_b", "column_pair_values_to_be_equal"
+IN_SET, NOT_IN_SET = "column_values_to_be_in_set", "column_values_to_not_be_in_set"
+PATTERNS = [
+    "^a",
+    "a$",
+    "^a$|^b$",
+    ".",
+    "^.$",
+    r"\s",
+    r"^\S+$",
+    r"[^a]$",
+    r"^\w*$",
+    r"\W",
+    "^[a-zé]{1,2}$",
+    r"[\s.-]",
+    "",
+    "^$",
+]
+NUMBERS = ("i", "j", "b", "f", "g", "d", "e")
+COMPARABLE = ("i i", "i j", "i f", "j g", "f g", "d e", "d i", "s u", "day due", "at at", "clock clock", "t t")
+
+ROWS = [
+    *each("column_values_to_not_be_null", *POOLS),
+    *each("column_values_to_not_be_null", "s", mostly=0.5),
+    *each("column_values_to_be_null", "i", "f", "s"),
+    *each(BETWEEN, *NUMBERS, min_value=0, max_value=2.5),
+    *each(BETWEEN, *NUMBERS, min_value=0.1, mostly=0.4),
+    *each(BETWEEN, *NUMBERS, max_value=0.1),
+    *each(BETWEEN, *NUMBERS, min_value=0, max_value=1, **STRICT),
+    *each(BETWEEN, "i", max_value=2**53),
+    *each(BETWEEN, "day", "at", "clock", min_value="2013-10-02"),
+    *each(BETWEEN, "at", min_value="2013-10-01T04:00:00Z", max_value="2013-10-01T05:00:00+00:00", strict_min=True),
+    *each(IN_SET, "i", "j", "f", "g", "d", "e", value_set=[0, 1, 2]),
+    *each(IN_SET, "i", "f", "g", "d", "e", value_set=[0.1, 0.3, 1.0, 2.5]),
+    *each(IN_SET, "s", value_set=["", "a", "日本", "x\u2028"]),
+    *each(IN_SET, "t", value_set=[True]),
+    *each(IN_SET, "day", value_set=["2013-10-01", "2013-10-03"]),
+    *each(IN_SET, "at", "clock", value_set=["2013-10-01", "2013-10-01 05:00:00"]),
+    *each(IN_SET, "s", value_set=[]),
+    *each(NOT_IN_SET, "f", "i", value_set=[0, 1]),
+    *each(NOT_IN_SET, "s", value_set=["a", "🙂"], mostly=0.9),
+    *[e for p in PATTERNS for e in each("column_values_to_match_regex", "s", regex=p)],
+    *[e for p in PATTERNS[:6] for e in each("column_values_to_not_match_regex", "s", regex=p)],
+    *each(LENGTHS, "s", "bin", min_value=1, max_value=2),
+    *each(LENGTHS, "s", min_value=1, strict_min=True),
+    *each("column_value_lengths_to_equal", "s", "bin", value=1),
+    *pairs(GREATER, *COMPARABLE),
+    *pairs(GREATER, *COMPARABLE, or_equal=True),
+    *pairs(GREATER, "i j", "f g", ignore_row_if="either_value_is_missing"),
+    *pairs(GREATER, "i j", "f g", ignore_row_if="neither", mostly=0.2),
+    *pairs(EQUAL, *COMPARABLE),
+    *pairs(EQUAL, "i j", "f g", ignore_row_if="either_value_is_missing"),
+    *pairs(EQUAL, "i j", "s u", ignore_row_if="neither"),
+]
+TABLES = [
+    *each("column_min_to_be_between", "i", "j", "f", "g", "d", min_value=-1.5),
+    *each("column_max_to_be_between", "j", "b", "f", "g", "e", max_value=1, strict_max=True),
+    *each("column_max_to_be_between", "day", max_value="2013-10-04"),
+    *each("column_sum_to_be_between", "j", "d", "e", "g", min_value=0),
+    *each("column_mean_to_be_between", "j", "d", "e", "g", min_value=0, max_value=1),
+    *each("column_proportion_of_non_null_values_to_be_between", "i", "s", min_value=0.5),
+    *each("column_distinct_values_to_be_in_set", "j", "f", value_set=[-1, 0, 1, 2, 3, 5]),
+    *each("column_distinct_values_to_be_in_set", "day", value_set=[str(day) for day in DAYS]),
+    *each("column_distinct_values_to_equal_set", "s", value_set=POOLS["s"]),
+    *each("column_distinct_values_to_equal_set", "j", value_set=[-1, 0, 1, 2.0, 3, 5]),
+    *each("column_distinct_values_to_contain_set", "u", value_set=["a", "é"]),
+    *each("column_distinct_values_to_contain_set", "j", value_set=[1, 9]),
+    expect("table_row_count_to_equal", value=300),
+    expect("table_row_count_to_be_between", min_value=1),
+    *each("column_to_exist", "i", "none"),
+    *each("column_to_exist", "j", column_index=1),
+    expect("table_column_count_to_equal", value=15),
+    expect("table_column_count_to_be_between", min_value=1, max_value=3),
+    expect("table_columns_to_match_ordered_list", column_list=list(POOLS)),
+    expect("table_columns_to_match_set", column_set=["i", "j"], exact_match=False),
+    expect("table_columns_to_match_set", column_set=["i", "j"]),
+    *each("column_values_to_be_of_type", "i", "j", "at", "clock", type_="LongType"),
+    *each("column_type_to_be", "d", "s", type_="DecimalType"),
+    *each("column_values_to_be_in_type_list", *POOLS, type_list=["NumericType", "TimestampNTZType", "BinaryType"]),
+]
+
+
+def generated() -> list[tuple[Any, ...]]:
+    """300 rows; each column draws from its pool, and a fifth is null."""
+    draw = random.Random(7)  # noqa: S311 - test data
+    return [tuple(None if draw.random() < 0.2 else draw.choice(pool) for pool in POOLS.values()) for _ in range(300)]
+
+
+FRAMES: dict[str, Any] = {
+    "generated": generated,
+    "nulls": lambda: [(None,) * len(POOLS)] * 3,
+    "empty": list,
+}
+
+
+@pytest.fixture(scope="module")
+def frames(spark: SparkSession) -> dict[str, DataFrame]:
+    return {name: spark.createDataFrame(make(), SCHEMA) for name, make in FRAMES.items()}
+
+
+def compile_items(folder: Path, items: list[dict[str, Any]], schema: pa.Schema) -> CompiledSuite:
+    file = folder / "suite.json"
+    file.write_text(json.dumps({"name": "parity", "expectations": items}))
+    return compile_suite(load_suite(str(file), "input"), schema)
+
+
+def tally_batches(compiled: CompiledSuite, table: pa.Table) -> Tally:
+    """What the kernel counts, in batches of 70 rows, each its own task."""
+    parts = []
+    for batch in table.combine_chunks().to_batches(max_chunksize=70):
+        part = Tally(read=batch.num_rows)
+        columns = {name: batch.column(name) for name in columns_needed(compiled)}
+        for rule in compiled.rules:
+            fails, evaluated = evaluate(rule, columns)
+            part.count_rule(rule.rule, evaluated, int(fails.sum()))
+        part.add_columns("input", columns, compiled.tallies)
+        parts.append(Tally.from_json(part.to_json()))
+    return Tally.merge(parts)
+
+
+def comparable(value: Any) -> Any:
+    """An observed value as numbers and text, whoever gave it."""
+    plain = to_json_value(value)
+    try:
+        return pytest.approx(float(plain), rel=1e-12)
+    except (TypeError, ValueError):
+        return plain
+
+
+@pytest.mark.parametrize("name", FRAMES)
+def test_same_verdicts_as_gx(name: str, frames: dict[str, DataFrame], tmp_path: Path) -> None:
+    from batchscore.checks.engine import run_gx  # noqa: PLC0415 - seconds to import
+
+    frame = frames[name]
+    table = frame.toArrow()
+    compiled = compile_items(tmp_path, [*ROWS, *TABLES], table.schema)
+    assert compiled.gx == (), "everything here is compiled"
+    ours = judge(compiled, tally_batches(compiled, table), {})
+    theirs = run_gx(frame, compiled.suite.expectations)
+    different = []
+    for result, check in zip(ours, compiled.checks, strict=True):
+        gx = theirs[result.rule]
+        mine = [result.success, result.evaluated, result.unexpected]
+        his = [gx.success, gx.evaluated, gx.unexpected]
+        if "distinct" not in result.expectation:  # GX observes nothing there
+            mine.append(comparable(result.observed))
+            his.append(to_json_value(gx.observed) if not isinstance(gx.observed, Decimal) else float(gx.observed))
+        if gx.error or mine != his:
+            different.append((result.expectation, dict(check.expectation.kwargs), mine, his, gx.error))
+    assert different == []
+
+
+def test_every_compiled_type_is_compared() -> None:
+    compared = {item["type"] for item in [*ROWS, *TABLES]}
+    assert compared == set(ROW_RULES) | set(COLUMN_TALLIES) | set(COUNTS) | set(SCHEMA_RULES)
+
+
+def test_the_catalogue_is_gx_own() -> None:
+    import batchscore.checks.engine  # noqa: F401, PLC0415 - imports GX with its analytics off
+    from great_expectations.expectations import core  # noqa: PLC0415
+
+    types = {getattr(getattr(core, name), "expectation_type", "") for name in dir(core)}
+    assert {kind for kind in types if kind} == set(CORE)
+
+
+def make(position: int, kind: str, **kwargs: Any) -> Expectation:
+    return Expectation(
+        rule=f"input[{position}]",
+        where="",
+        type=kind if kind.startswith("unexpected") else f"expect_{kind}",
+        kwargs=kwargs,
+        severity="critical",
+        on_row_fail=None,
+        fingerprint="",
+    )
+
+
+def test_gx_evaluates_what_is_left_to_it(
+    spark: SparkSession, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Errors stay with their own expectation, and neither they nor the logs hold cell values."""
+    from batchscore.checks.engine import run_gx  # noqa: PLC0415 - seconds to import
+
+    frame = spark.createDataFrame(
+        [(1, "secret-cell", None), (2, "b", 2.0), (3, None, 3.0)], "i long, s string, f double"
+    )
+    with caplog.at_level(logging.DEBUG):
+        found = run_gx(
+            frame,
+            [
+                make(0, "column_values_to_be_unique", column="i"),
+                make(1, "column_values_to_be_unique", column="i"),
+                make(2, "column_median_to_be_between", column="i", min_value=1, max_value=3),
+                make(3, "column_values_to_not_be_null", column="s", row_condition="i > 1", condition_parser="spark"),
+                make(4, "column_sum_to_be_between", column="s", min_value=5, max_value=9),
+                make(5, "column_values_to_be_between", column="i", min_value="abc"),
+                make(6, "unexpected_rows_expectation", unexpected_rows_query="select 1"),
+            ],
+        )
+    assert [found[f"input[{i}]"] for i in range(4)] == [
+        GxVerdict(success=True, evaluated=3, unexpected=0),
+        GxVerdict(success=True, evaluated=3, unexpected=0),
+        GxVerdict(success=True, observed=2.0),
+        GxVerdict(success=False, evaluated=2, unexpected=1),
+    ]
+    errors = [str(found[f"input[{i}]"].error) for i in range(4, 7)]
+    assert "[CAST_INVALID_INPUT]" in errors[0]
+    assert errors[1].startswith("Great Expectations refuses its arguments: ")
+    assert "unexpected_rows_expectation is not allowed" in errors[2]
+    said = " ".join([*errors, caplog.text, *capfd.readouterr()])
+    assert "secret-cell" not in said
+    assert spark.sparkContext._jsc.getPersistentRDDs().size() == 0
