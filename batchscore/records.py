@@ -252,13 +252,12 @@ class RunRecord:
                 c["expectation"],
                 ", ".join(c["columns"]),
                 c["severity"],
-                c["evaluated"],
-                c["unexpected"],
+                None if c["unexpected"] is None else f"{c['unexpected']} of {c['evaluated']}",
                 c["observed"] if c["error"] is None else c["error"],
             ]
             for c in self.checks
         ]
-        names = ("rule", "verdict", "expectation", "columns", "severity", "evaluated", "unexpected", "observed")
+        names = ("rule", "verdict", "expectation", "columns", "severity", "failed rows", "observed")
         return Sheet(
             f"{self.kind} {self.job} · {self.interval_label}",
             [(name, value) for name, value in facts if value not in (None, "", {})],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ Rows = Sequence[Sequence[Any]]
 
 _NARROWEST = 12
 _GAP = "  "
+_WORD = re.compile(r".[^ _,/]*[ _,/]*", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ def text_table(names: Sequence[str], rows: Rows, width: int | None = None) -> li
         widths[max(foldable, key=lambda i: widths[i])] -= 1
 
     def lines(values: Sequence[str]) -> list[str]:
-        folded = [textwrap.wrap(value, wide) or [""] for value, wide in zip(values, widths, strict=True)]
+        folded = [_fold(value, wide) for value, wide in zip(values, widths, strict=True)]
         height = max(len(parts) for parts in folded)
         filled = [[*parts, *[""] * (height - len(parts))] for parts in folded]
         return [_line([parts[k] for parts in filled], widths, right) for k in range(height)]
@@ -107,6 +109,20 @@ def show(value: Any) -> str:
 def _cell(value: Any) -> str:
     """One value in a table, where whole numbers may be identifiers: they stay as they are."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else show(value)
+
+
+def _fold(text: str, width: int) -> list[str]:
+    """A cell's lines, broken after spaces, underscores, commas and slashes, or anywhere in a longer word."""
+    lines = [""]
+    for word in _WORD.findall(text):
+        rest = word
+        if len(lines[-1]) + len(rest.rstrip()) > width and lines[-1]:
+            lines.append("")
+        while len(rest.rstrip()) > width:
+            lines[-1:] = [rest[:width], ""]
+            rest = rest[width:]
+        lines[-1] += rest
+    return [line.rstrip() for line in lines if line.strip()] or [""]
 
 
 def _line(values: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:

@@ -35,6 +35,7 @@ ERROR_CLASS = re.compile(r"\[([A-Z][A-Z0-9_]*(?:\.[A-Z0-9_]+)*)\]")  # Spark's e
 EXCEPTION_NAME = re.compile(r"\b([A-Z][A-Za-z]*(?:Error|Exception))\b")
 RESULT_FORMAT = {"result_format": "BASIC", "partial_unexpected_count": 0}
 RULE = "batchscore_rule"
+OLD_CONDITION = "(The condition_parser parameter|Passing a string to the row_condition parameter) is deprecated"
 SILENT = logging.CRITICAL + 1
 SPARK_ERROR_LOGS = ("DataFrameQueryContextLogger", "SQLQueryContextLogger")
 
@@ -79,7 +80,7 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(SILENT)
     try:
         with warnings.catch_warnings():  # old suites are welcome
-            warnings.filterwarnings("ignore", "The condition_parser parameter is deprecated", DeprecationWarning)
+            warnings.filterwarnings("ignore", OLD_CONDITION, DeprecationWarning)
             yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):
@@ -118,12 +119,11 @@ def _read_result(result: Any) -> GxVerdict:
     if raised is not None:
         return GxVerdict(success=False, error=_explain("", raised))
     found = result.result or {}
-    unexpected, nulls = found.get("unexpected_count"), found.get("missing_count") or 0
-    counted = unexpected is not None and "element_count" in found
+    counted = "element_count" in found  # on an empty table GX leaves the other counts null
     return GxVerdict(
         success=bool(result.success),
-        evaluated=found["element_count"] - nulls if counted else None,
-        unexpected=unexpected if counted else None,
+        evaluated=found["element_count"] - (found.get("missing_count") or 0) if counted else None,
+        unexpected=(found.get("unexpected_count") or 0) if counted else None,
         observed=_unwrap(found.get("observed_value")),
     )
 

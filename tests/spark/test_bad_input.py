@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - a table of messages, one case a line
 """Bad input: each kind has its own error with place, finding and remedy, and leaves the tables as they were."""
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from onnx_models import add_version, make_linear, write_folder
@@ -121,7 +122,7 @@ def test_a_byte_flipped_between_pin_and_worker_is_found_on_the_worker(small: Sma
     prepared = prepare(small.spark, job, small.interval("2013-10-01"))
     flipped = bytearray(prepared.model_bytes)
     flipped[len(flipped) // 2] ^= 1
-    with pytest.raises(Exception) as raised:  # noqa: PT011 - Spark's own class; what we re-tell is asserted
+    with pytest.raises(Exception) as raised:
         score_rows(small.spark, prepared.rows, prepared.spec, bytes(flipped)).collect()
     told = retell(raised.value)
     assert isinstance(told, ModelError)

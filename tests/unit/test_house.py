@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from module_map import PACKAGE, REPOSITORY, draw_map, first_line, read_map, source_files
+from module_map import PACKAGE, PAGE, REPOSITORY, draw_map, first_line, read_map, source_files
 from packaging.requirements import Requirement
 
 import batchscore
@@ -108,6 +108,16 @@ def test_a_module_explains_itself_in_one_sentence(path: Path) -> None:
 
 def test_the_map_shows_every_module() -> None:
     assert read_map() == draw_map(), "`make map` draws it again"
+
+
+def test_the_drawn_layers_are_the_contract() -> None:
+    config = configparser.ConfigParser()
+    config.read(REPOSITORY / "setup.cfg", encoding="utf-8")
+    layers = [set(re.findall(r"\w+", line)) for line in config["importlinter:contract:layers"]["layers"].split("\n")]
+    section = PAGE.read_text(encoding="utf-8").split("## Who may import whom")[1]
+    drawn = section.split("```text\n")[1].split("```")[0].splitlines()
+    wanted = [layer for layer in layers if layer and layer != {"__main__"}]
+    assert [set(line.split("#")[0].split()) for line in drawn] == wanted
 
 
 def test_files_stay_small() -> None:

@@ -1,0 +1,48 @@
+"""Spark's errors re-told: one sentence of ours, no cell values."""
+
+from __future__ import annotations
+
+import pytest
+
+from batchscore.errors import BatchscoreError, InputError, ModelError, ScoringError
+from batchscore.failures import retell
+
+CASES = [
+    (
+        "[UDF_ERROR] Traceback ...\nbatchscore.errors.ModelError: model: expected bytes; found others.\n\tat org.x",
+        ModelError,
+        "model: expected bytes; found others.",
+    ),
+    (
+        "batchscore.errors.ScoringError: first\nbatchscore.errors.InputError: lookups.x: last one counts",
+        InputError,
+        "lookups.x: last one counts",
+    ),
+    (
+        "[FAILED_READ_FILE.NO_HINT] Encountered error while reading file file:///t/day=1/part-0.snappy.parquet. KD001",
+        InputError,
+        r"input: expected file:///t/day=1/part-0.snappy.parquet to be a whole Parquet file",
+    ),
+    (
+        "[CAST_INVALID_INPUT] The value 'secret-cell' of the type ...",
+        BatchscoreError,
+        r"Spark stopped with CAST_INVALID",
+    ),
+    ("Python worker exited unexpectedly (crashed)", ScoringError, "a Python worker died while scoring"),
+    ("plain trouble\nsecond line", BatchscoreError, "^RuntimeError: plain trouble$"),
+    ("", BatchscoreError, "^RuntimeError: no message$"),
+]
+
+
+@pytest.mark.parametrize(("text", "kind", "message"), CASES)
+def test_errors_are_retold(text: str, kind: type[BatchscoreError], message: str) -> None:
+    told = retell(RuntimeError(text))
+    assert type(told) is kind
+    with pytest.raises(kind, match=message):
+        raise told
+    assert "secret-cell" not in str(told)
+
+
+def test_our_own_errors_stay_as_they_are() -> None:
+    error = InputError("x")
+    assert retell(error) is error
