@@ -221,11 +221,6 @@ class OutputConfig:
         """Path of the audit table."""
         return self.audit or self.scores.rstrip("/") + "_audit"
 
-    @property
-    def stage_folder(self) -> str:
-        """Folder that holds one stage table per unfinished run."""
-        return self.scores.rstrip("/") + "_stage"
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EngineConfig:

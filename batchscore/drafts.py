@@ -219,11 +219,8 @@ def _draft_feature(name: str, tensor: TensorSpec, facts: TableFacts) -> tuple[st
     if kind is not None and _fits(kind, tensor.dtype) and not name.startswith(RESERVED_PREFIX):
         return f"- {{name: {_yaml(name)}}}   # {kind}", True
     if kind is not None:
-        sql = _yaml(f"cast(`{name}` as …)")
-        return (
-            f"# - {{name: {_yaml(name)}, sql: {sql}}}   # {OPEN} the column is {kind}, the model takes {tensor.dtype}",
-            False,
-        )
+        why = f"the column is {kind.partition('<')[0]}; it takes {tensor.dtype}"
+        return f'# - {{name: {_yaml(name)}, sql: "…"}}   # {OPEN} {why}', False
     near = get_close_matches(name.lower(), [column.lower() for column in facts.columns], n=1)
     hint = next((f"; near: {_yaml(column)}" for column in facts.columns if column.lower() in near), "")
     return f'# - {{name: {_yaml(name)}, sql: "…"}}   # {OPEN} how it is computed: no column has this name{hint}', False
@@ -234,7 +231,7 @@ def _draft_model(model: PinnedModel, wishes: Wishes) -> _Part:
     taken = {name.lower() for name in wishes.key}
     found = [selector for tensor in model.outputs for selector in _selectors(tensor)]
     if not found:
-        names = ", ".join(tensor.name for tensor in model.outputs)
+        names = ", ".join(_yaml(tensor.name) for tensor in model.outputs)
         lines[-1] = f"  # outputs: {{…}}   # {OPEN} among {names}: none is a plain tensor of known width"
         return _Part(tuple(lines), ("model.outputs: which values are published, and under which names",))
     for column, selector in found:

@@ -217,14 +217,11 @@ def open_outputs(spark: SparkSession, job: Job) -> Outputs:
     """The output tables that a job names; none of them is created."""
     output = job.config.output
     store = ParquetTable if output.format == "parquet" else DeltaTable
-    return Outputs(
-        spark,
-        job,
-        store(spark, resolve_table(job, output.scores)),
-        store(spark, resolve_table(job, output.quarantine_table)),
-        store(spark, resolve_table(job, output.audit_table)),
-        resolve_table(job, output.stage_folder),
-    )
+    # Beside the resolved path: a reference may expand to one that ends in a slash.
+    scores = resolve_table(job, output.scores).rstrip("/")
+    quarantine = resolve_table(job, output.quarantine) if output.quarantine else f"{scores}_quarantine"
+    audit = resolve_table(job, output.audit) if output.audit else f"{scores}_audit"
+    return Outputs(spark, job, store(spark, scores), store(spark, quarantine), store(spark, audit), f"{scores}_stage")
 
 
 def _audit_schema() -> Any:

@@ -175,13 +175,15 @@ def submit_jars() -> str:
     return f"--jars {','.join(str(jar) for jar in jars)}" if jars else f"--packages {DELTA_PACKAGE}"
 
 
-def is_open() -> bool:
-    """Whether a classic session is active, so that a caller knows not to stop it."""
+def close_session() -> None:
+    """End the Spark application that this process started, if any, so that a cluster sees it end in order."""
     if "pyspark" not in sys.modules:
-        return False
+        return
     from pyspark.sql import SparkSession  # noqa: PLC0415
 
-    return SparkSession.getActiveSession() is not None
+    active = SparkSession.getActiveSession()
+    if active is not None:
+        active.stop()
 
 
 def _build_session(engine: EngineConfig, conf: Mapping[str, str], delta: bool) -> SparkSession:

@@ -53,8 +53,13 @@ def cli() -> None:
 
 
 def main(argv: list[str] | None = None) -> NoReturn:
-    """Run the command line and exit with a code of the error tree."""
-    sys.exit(run_cli(argv))
+    """Run the command line, end the Spark application that it started, and exit with a code of the error tree."""
+    code = run_cli(argv)
+    if "pyspark" in sys.modules:
+        from batchscore.session import close_session  # noqa: PLC0415 - only where Spark was started
+
+        close_session()
+    sys.exit(code)
 
 
 def run_cli(argv: list[str] | None = None) -> int:

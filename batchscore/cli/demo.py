@@ -121,27 +121,28 @@ def _read_back(job: Job, record: RunRecord) -> dict[str, Any]:
 
 def _commands(paths: DemoPaths) -> tuple[tuple[str, str], ...]:
     flights, planes = (shlex.quote(str(path)) for path in (paths.flights, paths.planes))
-    program = _program()
+    call = program()
     return (
-        (f"{program} plan {flights} --interval {FOLLOWING_DAY}", "what a run of the next day would do"),
-        (f"{program} run {flights} --interval {FOLLOWING_DAY}", "score it"),
-        (f"{program} run {planes}", "score a table that has no date column"),
-        (f"{program} runs {flights}", "list the runs"),
-        (f"{program} show {flights} latest", "the newest run's record, with every check's verdict"),
+        (f"{call} plan {flights} --interval {FOLLOWING_DAY}", "what a run of the next day would do"),
+        (f"{call} run {flights} --interval {FOLLOWING_DAY}", "score it"),
+        (f"{call} run {planes}", "score a table that has no date column"),
+        (f"{call} runs {flights}", "list the runs"),
+        (f"{call} show {flights} latest", "the newest run's record, with every check's verdict"),
     )
 
 
-def _program() -> str:
-    """How to call batchscore again from where the user is."""
+def program() -> str:
+    """How to call this very batchscore again, from where the user is."""
     called = Path(sys.argv[0])
-    if called.name == "__main__.py" or not called.name.startswith("batchscore"):
-        return "python -m batchscore" if _is_python(shutil.which("python")) else f"{sys.executable} -m batchscore"
-    found = shutil.which("batchscore")
-    return "batchscore" if found and Path(found).samefile(called) else shlex.quote(str(called))
+    if called.name == "__main__.py":
+        return "python -m batchscore" if _is_at("python", sys.executable) else f"{sys.executable} -m batchscore"
+    return "batchscore" if _is_at("batchscore", sys.argv[0]) else shlex.quote(sys.argv[0])
 
 
-def _is_python(found: str | None) -> bool:
-    return found is not None and Path(found).resolve() == Path(sys.executable).resolve()
+def _is_at(name: str, path: str) -> bool:
+    """Whether a program's bare name leads to the folder of this path; its file may be a link to a shared one."""
+    found = shutil.which(name)
+    return found is not None and Path(found).parent.resolve() == Path(path).parent.resolve()
 
 
 def _lines(rows: tuple[dict[str, Any], ...], names: tuple[str, ...]) -> list[list[Any]]:

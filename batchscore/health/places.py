@@ -50,8 +50,10 @@ def _describe_model(job: Job) -> str:
 def _describe_table(spark: SparkSession, job: Job, where: str, table: str, table_format: str) -> str:
     place = resolve_path(table, job.folder)
     pinned = pin_table(spark, place, table_format, named=table, where=where, interval=None, column=None)
-    version = f"version {pinned.version}, " if pinned.version is not None else ""
-    return f"{table_format} table {table}: {version}{pinned.files:,} file{'s' if pinned.files != 1 else ''}"
+    parts = [f"version {pinned.version}"] if pinned.version is not None else []
+    if pinned.files is not None:  # a Delta table's files are not listed just to look at it
+        parts.append(f"{pinned.files:,} file{'s' if pinned.files != 1 else ''}")
+    return f"{table_format} table {table}: {', '.join(parts)}"
 
 
 def _describe_place(job: Job, place: str, name: str) -> str:

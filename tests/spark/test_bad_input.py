@@ -51,7 +51,7 @@ def untouched(small: SmallJob) -> Iterator[None]:
     before = small.versions()
     yield
     assert small.versions() == before
-    assert not [name for name in os.listdir(small.folder / "scores_stage") if not name.startswith(".")]
+    assert not [path for path in (small.folder / "scores_stage").iterdir() if not path.name.startswith(".")]
 
 
 CASES: list[tuple[str, str, list[str], type[BatchscoreError], str]] = [
