@@ -13,13 +13,14 @@ from batchscore import loading
 from batchscore.attempts import Progress, silent
 from batchscore.config import Job
 from batchscore.errors import ConfigError
+from batchscore.interrupts import call_interruptibly
 from batchscore.intervals import Interval, parse_interval
 from batchscore.outputs import open_outputs
 from batchscore.pipeline import plan_interval, preview_interval, run_interval
 from batchscore.planning import resolved_conf
 from batchscore.records import Plan, RunRecord, record_from_dict
 from batchscore.rendering import Sheet
-from batchscore.session import needs_delta, open_session
+from batchscore.session import cancel_jobs, needs_delta, open_session
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -120,7 +121,8 @@ def run(job: JobOrPath, interval: str | None = None, *, force: bool = False, pro
     """
     job = load(job)
     chosen = _interval(job, interval)
-    return run_interval(spark_session(job), job, chosen, force=force, progress=progress)
+    spark = spark_session(job)
+    return call_interruptibly(lambda: run_interval(spark, job, chosen, force=force, progress=progress), cancel_jobs)
 
 
 def preview(job: JobOrPath, interval: str | None = None, *, rows: int = 10) -> Preview:

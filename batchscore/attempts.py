@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from batchscore.interrupts import check_stop
 from batchscore.intervals import Interval, format_utc
 from batchscore.records import RunRecord
 from batchscore.redaction import redact
@@ -47,7 +48,8 @@ class RunAttempt:
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """Announce and time one step."""
+        """Announce and time one step; a run that was told to stop stops here."""
+        check_stop()
         self.progress(name)
         started = time.perf_counter()
         try:

@@ -43,7 +43,7 @@ def judge_stage(spark: SparkSession, prepared: Prepared, stage: Stage) -> Verdic
         InputError: The tasks received another number of rows than the pinned files hold.
     """
     rows = read_stage(spark, stage, "tally").select("_tally").collect()
-    tally = Tally().merge(Tally.from_json(row["_tally"]) for row in rows)
+    tally = Tally.merge(Tally.from_json(row["_tally"]) for row in rows)
     counts = {
         "read": tally.read,
         "scored": stage.counts.get("scored", 0),
@@ -58,7 +58,7 @@ def judge_stage(spark: SparkSession, prepared: Prepared, stage: Stage) -> Verdic
 
             verdicts = run_gx(_frame_of(spark, prepared, stage, place), suite.gx)
         results.extend(judge(suite, tally, verdicts))
-    return Verdict(counts=counts, reasons=dict(tally.reasons), results=tuple(results), runtime=_runtime(tally))
+    return Verdict(counts=counts, reasons=dict(tally.reasons), results=tuple(results), runtime=tally.runtime())
 
 
 def stop_reason(prepared: Prepared, verdict: Verdict, standing: Standing, *, force: bool) -> BatchscoreError | None:
@@ -113,22 +113,6 @@ def _prove_counts(prepared: Prepared, tally: Tally, counts: Mapping[str, int]) -
             f"files; the tasks received {counts['read']}. A lookup or the storage changed the number; nothing was "
             "published."
         )
-
-
-def _runtime(tally: Tally) -> dict[str, Any]:
-    """Where and how fast the model ran, for the audit."""
-    latency = tally.latency
-    return {
-        "onnxruntime": ", ".join(sorted(tally.ort_versions)),
-        "providers": dict(tally.providers),
-        "workers": len(tally.workers),
-        "sessions_built": tally.sessions_built,
-        "session_build_s": round(tally.session_build_s, 3),
-        "model_calls": latency.count,
-        "model_s": round(latency.total_s, 3),
-        "batch_s": {f"p{q}": latency.quantile(q / 100) for q in (50, 95, 99)},
-        "peak_rss_bytes": tally.peak_rss_bytes,
-    }
 
 
 def _frame_of(spark: SparkSession, prepared: Prepared, stage: Stage, place: Place) -> DataFrame:

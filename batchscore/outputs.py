@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from batchscore.config import Job
 from batchscore.intervals import Interval
 from batchscore.planning import Prepared, resolve_table
 from batchscore.ports import TablePort
-from batchscore.publish.protocol import next_generation
+from batchscore.publish.protocol import next_generation, read_metadata
 from batchscore.publish.schema import create_append_only, create_scores, quarantine_schema, scores_schema
 from batchscore.records import RunRecord, to_dict
 from batchscore.tables.delta import DeltaTable
@@ -119,7 +119,7 @@ class Outputs:
             location = self.stage_location(run_id)
             if not is_claimed(self.spark, location):
                 note = read_note(self.spark, location)
-                if note is not None and not self._is_published(note):
+                if note is not None and not self.is_published(str(note["run_id"])):
                     abandoned.append({**note, "kind": "abandoned", "status": "abandoned"})
                 remove_stage(self.spark, location)
         if not self.scores.exists() and not abandoned:
@@ -135,6 +135,23 @@ class Outputs:
         """Project new scores commits into the audit, and add events."""
         self._create_audit()
         return fold(self.scores, self.audit, _audit_schema(), events=events, additions=additions)
+
+    def is_published(self, run_id: str) -> bool:
+        """Whether a run's scores were committed, whatever its driver lived to see."""
+        if any(core.get("run_id") == run_id for core in self.unfolded()):
+            return True
+        if not self.audit.exists():
+            return False
+        frame = self.audit.read().where(f"kind in {PUBLISHING}")
+        return not frame.where(frame["run_id"] == run_id).isEmpty()
+
+    def unfolded(self) -> Iterator[dict[str, Any]]:
+        """What the scores commits that the audit does not hold yet say of themselves."""
+        seen = read_head(self.audit).scores_version if self.audit.exists() else -1
+        for commit in self.scores.commits(seen) if self.scores.exists() else []:
+            core = read_metadata(commit)
+            if core is not None:
+                yield core
 
     def chain_head(self) -> dict[str, Any]:
         """The end of the audit chain, as the scores commit quotes it."""
@@ -202,12 +219,6 @@ class Outputs:
         runs = newest.agg(F.max_by("run_id", "generation").alias("_run_id")).select("_run_id")
         rows: DataFrame = self.quarantine.read()
         return rows.join(F.broadcast(runs), "_run_id", "left_semi")
-
-    def _is_published(self, note: Mapping[str, Any]) -> bool:
-        for commit in self.scores.commits(-1) if self.scores.exists() else []:
-            if commit.metadata and str(note["run_id"]) in commit.metadata:
-                return True
-        return False
 
     def _create_audit(self) -> None:
         create_append_only(self.audit, _audit_schema(), "output.audit")

@@ -10,6 +10,7 @@ from batchscore.audit.chain import canonical
 from batchscore.config import Job
 from batchscore.errors import ConfigError, InputError, RunSuperseded
 from batchscore.failures import retell
+from batchscore.interrupts import shielded, stop_requested
 from batchscore.intervals import Interval
 from batchscore.judging import Verdict, judge_stage, stop_reason
 from batchscore.loading import config_sha256
@@ -91,7 +92,7 @@ def run_interval(
     try:
         return _run(spark, job, interval, force, attempt, target)
     except BaseException as error:
-        told = error if isinstance(error, (KeyboardInterrupt, SystemExit)) else retell(error)
+        told = stop_requested() or (error if isinstance(error, (KeyboardInterrupt, SystemExit)) else retell(error))
         if not isinstance(told, ConfigError):
             _record_failure(target, attempt, told)
         if told is error:
@@ -130,15 +131,26 @@ def _run(
             reason = stop_reason(prepared, verdict, standing, force=force)
             if reason is not None:
                 raise reason
-        with attempt.step("publish"):
-            published = _publish(spark, prepared, stage, attempt, target, planned_version)
+        with shielded():  # the commit is seconds away: a stop that comes now comes too late
+            with attempt.step("publish"):
+                published = _publish(spark, prepared, stage, attempt, target, planned_version)
+            return _recorded(attempt, target, published)
+
+
+def _recorded(attempt: RunAttempt, target: Outputs, published: Published) -> RunRecord:
+    """The record of a run whose scores are published, once the audit has it too."""
     commits = {"scores": published.scores_version}
     if published.quarantine_version is not None:
         commits["quarantine"] = published.quarantine_version
     attempt.learn(commits={**attempt.record.commits, **commits})
     with attempt.step("audit"):
         additions = {"commits": commits, "timings_s": {"publish": attempt.timings_s["publish"]}}
-        target.fold(additions={attempt.run_id: additions})
+        try:
+            target.fold(additions={attempt.run_id: additions})
+        except Exception as error:  # the scores are published; the next run, or `runs`, writes what is missing
+            attempt.progress(
+                f"warning: the scores are published; their audit record is not written yet: {retell(error)}"
+            )
     return attempt.ended(published.outcome)
 
 
@@ -215,11 +227,16 @@ def _check_keys(job: Job, prepared: Prepared) -> None:
 
 
 def _record_failure(target: Outputs, attempt: RunAttempt, error: BaseException) -> None:
-    """Leave a record of a failed or cancelled attempt; a store that cannot take it must not hide the first error."""
+    """Leave a record of a failed or cancelled attempt; a store that cannot take it must not hide the first error.
+
+    A run that was stopped behind its commit is published, and the next repair records it as such.
+    """
     cancelled = isinstance(error, (KeyboardInterrupt, SystemExit))
     attempt.learn(kind="failed", error="cancelled" if cancelled else str(error), error_type=type(error).__name__)
+    event = to_dict(attempt.ended("cancelled" if cancelled else "failed"))
     try:
-        target.fold(events=[to_dict(attempt.ended("cancelled" if cancelled else "failed"))])
+        published = any(core.get("run_id") == attempt.run_id for core in target.unfolded())
+        target.fold(events=[] if published else [event])
     except Exception as second:
         attempt.progress(f"warning: the audit could not take the record of this failure: {retell(second)}")
 

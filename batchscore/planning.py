@@ -13,13 +13,13 @@ import rfc8785
 
 from batchscore.checks.compile import CompiledSuite, columns_needed, compile_suite, describe
 from batchscore.checks.suite import load_suite
-from batchscore.config import Job, JobConfig, to_plain
+from batchscore.config import FeatureConfig, Job, JobConfig, to_plain
 from batchscore.errors import InputError
 from batchscore.features.build import FeatureRows, build_features
 from batchscore.features.lookups import add_lookups, flag_doubled
 from batchscore.intervals import Interval
 from batchscore.kernel.batch import stage_schema
-from batchscore.kernel.spec import KernelSpec
+from batchscore.kernel.spec import InputSpec, KernelSpec, OutputSpec
 from batchscore.kernel.tensors import ARROW_TYPES
 from batchscore.loading import config_sha256
 from batchscore.records import SEMANTICS, PinnedModel, PinnedTable, Place, to_dict
@@ -48,6 +48,7 @@ class Prepared:
         model_bytes: Its bytes.
         suites: Compiled suites by place.
         source: The interval's rows as they stand in the input table.
+        features: The job's features, or where it names none, the columns that the model asks for.
         rows: The interval's rows as the kernel takes them.
         spec: What the kernel does with them.
         fields: Spark fields of the scores table's keys, passthrough and outputs.
@@ -64,6 +65,7 @@ class Prepared:
     model_bytes: bytes
     suites: Mapping[Place, CompiledSuite]
     source: DataFrame
+    features: tuple[FeatureConfig, ...]
     rows: DataFrame
     spec: KernelSpec
     fields: tuple[StructField, ...]
@@ -88,7 +90,8 @@ def prepare(spark: SparkSession, job: Job, interval: Interval) -> Prepared:
     source = read_interval(spark, pinned, interval, config.interval.column)
     _check_columns(config, source)
     compiled: dict[Place, CompiledSuite | None] = {"input": _compile(job, "input", _arrow_schema(source))}
-    features = _feature_rows(spark, config, source, compiled["input"], lookups)
+    chosen = choose_features(config, model)
+    features = _feature_rows(spark, config, chosen, source, compiled["input"], lookups)
     schema = _arrow_schema(features.rows)
     types = dict(zip(schema.names, schema.types, strict=True))
     compiled["features"] = _compile(job, "features", schema)
@@ -98,26 +101,7 @@ def prepare(spark: SparkSession, job: Job, interval: Interval) -> Prepared:
     scored = [pa.field(n, types[n]) for n in carried] + [pa.field(o.column, ARROW_TYPES[o.dtype]) for o in outputs]
     compiled["output"] = _compile(job, "output", pa.schema(scored))
     suites: dict[Place, CompiledSuite] = {p: c for p in PLACES if (c := compiled[p]) is not None}
-    raw = _carries_raw(config)
-    spec = KernelSpec(
-        keys=config.input.key,
-        passthrough=config.output.passthrough,
-        rules=tuple(rule for suite in suites.values() for rule in suite.rules),
-        tallies=tuple(tally for suite in suites.values() for tally in suite.tallies),
-        features=features.features,
-        inputs=inputs,
-        outputs=outputs,
-        on_bad_score=config.scoring.on_bad_score,
-        batch_rows=0 if config.scoring.batch_rows == "auto" else config.scoring.batch_rows,
-        device=config.scoring.device,
-        model_sha256=model.sha256,
-        model_label=model.label,
-        raw=raw,
-        duplicates=config.input.on_duplicate_key == "quarantine",
-        failed=features.failed,
-        doubled="_doubled" in types,
-        schema=stage_schema(scored, types["_raw"] if raw else None).serialize().to_pybytes(),
-    )
+    spec = _kernel_spec(config, model, features, suites, inputs, outputs, types, scored)
     fields = _spark_fields(scored)
     return Prepared(
         job=job,
@@ -128,6 +112,7 @@ def prepare(spark: SparkSession, job: Job, interval: Interval) -> Prepared:
         model_bytes=model_bytes,
         suites=suites,
         source=source,
+        features=chosen,
         rows=features.rows,
         spec=spec,
         fields=fields,
@@ -135,6 +120,18 @@ def prepare(spark: SparkSession, job: Job, interval: Interval) -> Prepared:
         config_sha256=config_sha256(config),
         run_key=make_run_key(config, interval, pinned, lookups, model, suites),
     )
+
+
+def choose_features(config: JobConfig, model: PinnedModel) -> tuple[FeatureConfig, ...]:
+    """The job's features; where it names none, input columns by the names that the model knows.
+
+    Those are the columns of `model.inputs`, else of the MLflow signature, else the names of the ONNX inputs.
+    """
+    if config.features.columns:
+        return config.features.columns
+    named = [name for columns in config.model.inputs.values() for name in columns]
+    names = named or list(model.signature_inputs) or [tensor.name for tensor in model.inputs]
+    return tuple(FeatureConfig(name=name) for name in dict.fromkeys(names))
 
 
 def make_run_key(
@@ -176,7 +173,7 @@ def describe_features(prepared: Prepared) -> tuple[dict[str, str], ...]:
     """One line for each feature: name, where it comes from, type, null policy."""
     types = dict(prepared.rows.dtypes)
     described = []
-    for feature, spec in zip(prepared.job.config.features.columns, prepared.spec.features, strict=True):
+    for feature, spec in zip(prepared.features, prepared.spec.features, strict=True):
         source = feature.sql or feature.from_ or "input column"
         policy = f"impute {spec.impute}" if spec.on_null == "impute" else spec.on_null
         described.append({"name": feature.name, "from": source, "type": types[feature.name], "on_null": policy})
@@ -206,6 +203,38 @@ def code_version() -> str:
 def pinned_summary(pinned: PinnedTable) -> dict[str, Any]:
     """A pinned table for the audit: all but the list of files."""
     return {k: v for k, v in to_dict(pinned).items() if k != "paths"}
+
+
+def _kernel_spec(
+    config: JobConfig,
+    model: PinnedModel,
+    features: FeatureRows,
+    suites: Mapping[Place, CompiledSuite],
+    inputs: tuple[InputSpec, ...],
+    outputs: tuple[OutputSpec, ...],
+    types: Mapping[str, pa.DataType],
+    scored: list[pa.Field],
+) -> KernelSpec:
+    raw = _carries_raw(config)
+    return KernelSpec(
+        keys=config.input.key,
+        passthrough=config.output.passthrough,
+        rules=tuple(rule for suite in suites.values() for rule in suite.rules),
+        tallies=tuple(tally for suite in suites.values() for tally in suite.tallies),
+        features=features.features,
+        inputs=inputs,
+        outputs=outputs,
+        on_bad_score=config.scoring.on_bad_score,
+        batch_rows=0 if config.scoring.batch_rows == "auto" else config.scoring.batch_rows,
+        device=config.scoring.device,
+        model_sha256=model.sha256,
+        model_label=model.label,
+        raw=raw,
+        duplicates=config.input.on_duplicate_key == "quarantine",
+        failed=features.failed,
+        doubled="_doubled" in types,
+        schema=stage_schema(scored, types["_raw"] if raw else None).serialize().to_pybytes(),
+    )
 
 
 def _pin_input(spark: SparkSession, job: Job, interval: Interval) -> PinnedTable:
@@ -276,6 +305,7 @@ def _carries_raw(config: JobConfig) -> bool:
 def _feature_rows(
     spark: SparkSession,
     config: JobConfig,
+    chosen: tuple[FeatureConfig, ...],
     source: DataFrame,
     suite: CompiledSuite | None,
     lookups: Mapping[str, PinnedTable],
@@ -294,7 +324,7 @@ def _feature_rows(
     rows = add_lookups(rows, config.lookups, {name: read_pinned(spark, p) for name, p in lookups.items()})
     checked = sorted(columns_needed(suite)) if suite is not None else []
     needed = dict.fromkeys([*config.input.key, *config.output.passthrough, *checked])
-    return build_features(spark, rows, config.features.columns, needed=list(needed), flags=flags)
+    return build_features(spark, rows, chosen, needed=list(needed), flags=flags)
 
 
 def _arrow_schema(frame: DataFrame) -> pa.Schema:

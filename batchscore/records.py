@@ -242,7 +242,7 @@ class RunRecord:
             ("model", f"{model['name']}/{model['version']} sha256 {model['sha256'][:16]}…" if model else None),
             ("commits", self.commits),
             ("seconds", self.timings_s),
-            ("runtime", {k: v for k, v in self.runtime.items() if not isinstance(v, Mapping)}),
+            ("runtime", self._runtime_line()),
             ("error", self.error),
         ]
         checks = [
@@ -266,6 +266,14 @@ class RunRecord:
                 ("checks", names, checks),
             ),
         )
+
+    def _runtime_line(self) -> str | None:
+        if not self.runtime:
+            return None
+        providers = ", ".join(self.runtime["providers"]) or "no rows scored"
+        workers, jobs = len(self.runtime["workers"]), self.runtime.get("spark_jobs")
+        version = ", ".join(self.runtime["onnxruntime"])
+        return f"{providers}, ONNX Runtime {version}, {workers} worker{'s' if workers != 1 else ''}, {jobs} Spark jobs"
 
     def __str__(self) -> str:
         return self.sheet().text()

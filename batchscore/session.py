@@ -17,6 +17,7 @@ from batchscore.config import EngineConfig, JobConfig
 from batchscore.errors import SetupError
 
 if TYPE_CHECKING:
+    from pyspark import SparkContext
     from pyspark.sql import SparkSession
 
 DELTA_PACKAGE = "io.delta:delta-spark_4.1_2.13:4.4.0"
@@ -74,6 +75,8 @@ def open_session(
     _quiet_pyspark()
     _refuse_connect()
     active = SparkSession.getActiveSession()
+    if active is None and _application() is not None:
+        active = SparkSession.builder.getOrCreate()  # the application's own: activity is a thread's
     if active is None:
         active = _build_session(engine, conf or {}, delta)
     if delta:
@@ -176,14 +179,26 @@ def submit_jars() -> str:
 
 
 def close_session() -> None:
-    """End the Spark application that this process started, if any, so that a cluster sees it end in order."""
-    if "pyspark" not in sys.modules:
-        return
-    from pyspark.sql import SparkSession  # noqa: PLC0415
+    """End the Spark application of this process, if there is one, so that a cluster sees it end in order."""
+    context = _application()
+    if context is not None:
+        context.stop()
 
-    active = SparkSession.getActiveSession()
-    if active is not None:
-        active.stop()
+
+def cancel_jobs() -> None:
+    """End the Spark jobs that run in this process's application, if there is one."""
+    context = _application()
+    if context is not None:
+        context.cancelAllJobs()
+
+
+def _application() -> SparkContext | None:
+    """This process's Spark application; imports nothing where there can be none."""
+    if "pyspark" not in sys.modules:
+        return None
+    from pyspark import SparkContext  # noqa: PLC0415
+
+    return SparkContext._active_spark_context
 
 
 def _build_session(engine: EngineConfig, conf: Mapping[str, str], delta: bool) -> SparkSession:
@@ -230,8 +245,10 @@ def _is_local(session: SparkSession) -> bool:
 
 def _quiet_pyspark() -> None:
     """PySpark logs every SQL error as JSON, with cell values in it; batchscore re-tells errors without them."""
+    from pyspark.logger import PySparkLogger  # noqa: PLC0415
+
     for name in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
-        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+        PySparkLogger.getLogger(name).setLevel(logging.CRITICAL + 1)
 
 
 def _require_jars(jvm: Any) -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import importlib
 import signal
 import sys
+from contextlib import suppress
+from functools import partial
 from types import FrameType
 from typing import Any, NoReturn
 
 import click
 
 from batchscore.errors import EXIT_CODES, BatchscoreError
+from batchscore.interrupts import call_interruptibly
 
 _COMMANDS = {
     "demo": "build the demo on real flights and run one day of it",
@@ -58,7 +61,8 @@ def main(argv: list[str] | None = None) -> NoReturn:
     if "pyspark" in sys.modules:
         from batchscore.session import close_session  # noqa: PLC0415 - only where Spark was started
 
-        close_session()
+        with suppress(Exception):  # a JVM that died has ended it
+            close_session()
     sys.exit(code)
 
 
@@ -73,7 +77,7 @@ def run_cli(argv: list[str] | None = None) -> int:
     """
     previous = signal.signal(signal.SIGTERM, _terminate)
     try:
-        result: Any = cli.main(args=argv, prog_name="batchscore", standalone_mode=False)
+        result = call_interruptibly(partial(_invoke, argv), _cancel_jobs)
         return result if isinstance(result, int) else 0
     except click.exceptions.Exit as stop:
         return stop.exit_code
@@ -91,6 +95,16 @@ def run_cli(argv: list[str] | None = None) -> int:
         return _report_bug(error)
     finally:
         signal.signal(signal.SIGTERM, previous)
+
+
+def _invoke(argv: list[str] | None) -> Any:
+    return cli.main(args=argv, prog_name="batchscore", standalone_mode=False)
+
+
+def _cancel_jobs() -> None:
+    from batchscore.session import cancel_jobs  # noqa: PLC0415 - `--help` need not pay for it
+
+    cancel_jobs()
 
 
 def _report(error: BatchscoreError) -> int:

@@ -17,8 +17,6 @@ from batchscore.outputs import open_outputs
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-ABSENT_DAY = "2014-02-30"
-
 
 @pytest.fixture(scope="module")
 def folder(demo_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -97,7 +95,8 @@ def test_doctor_says_what_is_wrong_with_a_job(folder: Path, capfd: pytest.Captur
         (["--interval", DEMO_DAY, "--set", "input.kye=[a]"], 2, "did you mean 'key'?"),
         (["--interval", "2013-02-30"], 2, "--interval 2013-02-30"),
         (["--interval", "2013-10-01/2013-10-01"], 2, "zero length"),
-        (["--interval", "2014-06-01"], 3, "2014-06-01"),
+        (["--interval", "2014-06-01"], 4, "input[0] expect_table_row_count_to_be_between: found 0"),
+        (["--interval", "2014-06-01", "--set", "checks.input=null"], 3, "expected rows, since the job is scheduled"),
         ([], 2, "--interval: missing"),
     ],
     ids=lambda value: " ".join(value)[-40:] if isinstance(value, list) else "",

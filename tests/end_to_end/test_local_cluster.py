@@ -40,5 +40,5 @@ def test_a_week_is_scored_by_workers_in_processes_of_their_own(demo_folder: Path
     assert aside > 20
     assert record["status"] == "published"
     assert record["counts"] == {"read": read, "scored": read - aside, "quarantined": aside}
-    assert record["runtime"]["workers"] == 2
+    assert len(record["runtime"]["workers"]) == 2
     assert "ERROR" not in done.stderr

@@ -1,0 +1,108 @@
+"""Interrupts: Ctrl-C and SIGTERM end work between two steps, never inside a call into the JVM.
+
+A signal handler that raises while Python waits for the JVM leaves py4j's connection with an unread answer, and every
+later call on it gets the wrong one. So the work has a thread of its own, and the main thread only waits for it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class _Stop:
+    """What the main thread asks of the working thread."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.request: BaseException | None = None
+        self.shielded = False
+
+
+_STOP = _Stop()
+
+
+def call_interruptibly(work: Callable[[], T], cancel: Callable[[], None]) -> T:
+    """Do the work in a thread of its own, so that a signal reaches the main thread and not the work.
+
+    The first signal cancels, once, what the work waits for, and makes its next `check_stop` raise; a second one ends
+    the waiting at once. Work that ends well in spite of the signal has its result returned: it was too far on.
+
+    Args:
+        work: What is to be done; called directly where this is not the main thread.
+        cancel: Ends what the work may be waiting for. Called in the main thread, not while the work is shielded.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C ended the work.
+        SystemExit: A signal handler raised it, and that ended the work.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return work()
+    _STOP.request = None
+    outcome: Future[T] = Future()
+    thread = threading.Thread(target=_fulfil, args=(outcome, work), name="batchscore", daemon=True)
+    try:
+        thread.start()
+        return outcome.result()
+    except (KeyboardInterrupt, SystemExit) as stop:
+        if outcome.done():  # the work's own, or a signal that came too late
+            return outcome.result()
+        if outcome.cancel():  # it has not begun
+            raise
+        _request(stop, cancel)
+        try:
+            return outcome.result()
+        except Exception:
+            raise stop from None
+    finally:
+        _STOP.request = None
+
+
+def stop_requested() -> BaseException | None:
+    """What the main thread was told to stop with, if it was."""
+    return _STOP.request
+
+
+def check_stop() -> None:
+    """Stop here, if that was asked for and the work is not shielded.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C was pressed.
+        SystemExit: A signal handler raised it.
+    """
+    if _STOP.request is not None and not _STOP.shielded:
+        raise _STOP.request
+
+
+@contextmanager
+def shielded() -> Iterator[None]:
+    """Work that is not to be stopped half way; a stop that was asked for before it takes effect at its start."""
+    with _STOP.lock:
+        check_stop()
+        _STOP.shielded = True
+    try:
+        yield
+    finally:
+        _STOP.shielded = False
+
+
+def _request(stop: BaseException, cancel: Callable[[], None]) -> None:
+    with _STOP.lock:
+        _STOP.request = stop
+        if not _STOP.shielded:
+            with suppress(Exception):  # without it the work ends a step later
+                cancel()
+
+
+def _fulfil(outcome: Future[T], work: Callable[[], T]) -> None:
+    if not outcome.set_running_or_notify_cancel():
+        return
+    try:
+        outcome.set_result(work())
+    except BaseException as error:
+        outcome.set_exception(error)
