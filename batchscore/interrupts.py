@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 T = TypeVar("T")
+
+POLL_S = 0.2
 
 
 class _Stop:
@@ -48,7 +50,7 @@ def call_interruptibly(work: Callable[[], T], cancel: Callable[[], None]) -> T:
     thread = threading.Thread(target=_fulfil, args=(outcome, work), name="batchscore", daemon=True)
     try:
         thread.start()
-        return outcome.result()
+        return _await(outcome)
     except (KeyboardInterrupt, SystemExit) as stop:
         if outcome.done():  # the work's own, or a signal that came too late
             return outcome.result()
@@ -56,7 +58,7 @@ def call_interruptibly(work: Callable[[], T], cancel: Callable[[], None]) -> T:
             raise
         _request(stop, cancel)
         try:
-            return outcome.result()
+            return _await(outcome)
         except Exception:
             raise stop from None
     finally:
@@ -89,6 +91,13 @@ def shielded() -> Iterator[None]:
         yield
     finally:
         _STOP.shielded = False
+
+
+def _await(outcome: Future[T]) -> T:
+    # A signal that arrives just before a wait begins does not end it, so no wait is long.
+    while not outcome.done():
+        wait([outcome], POLL_S)
+    return outcome.result()
 
 
 def _request(stop: BaseException, cancel: Callable[[], None]) -> None:

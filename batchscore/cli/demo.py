@@ -80,7 +80,7 @@ class Demo:
 def command(folder: Path, as_json: bool) -> None:
     """Build tables, models and jobs on real flights of 2013, run one day, and show the result; keeps what is there."""
     require_packages()
-    with show_progress(first="looking for what is there") as progress:
+    with show_progress(as_json=as_json, first="looking for what is there") as progress:
         demo = _show_demo(folder, progress)
     emit(demo, plain(demo), as_json)
 

@@ -31,7 +31,7 @@ _NEEDED_BY_SPARK = ("java", "delta jars")
 @json_option
 def command(config: str | None, sets: tuple[str, ...], fetch: bool, as_json: bool) -> int:
     """Check what a run needs on this machine; with CONFIG also its registry and tables. Exit 2 if a check fails."""
-    with show_progress(first="looking at this machine") as progress:
+    with show_progress(as_json=as_json, first="looking at this machine") as progress:
         checks = check_machine(fetch=fetch)
         job, found = _load(config, sets)
         checks += found

@@ -79,7 +79,7 @@ def command(
         key=tuple(name.strip() for name in key.split(",") if name.strip()),
         column=column,
     )
-    with show_progress() as progress:
+    with show_progress(as_json=as_json) as progress:
         facts = _read_facts(move_table(table, out.parent), form, out.parent)
         progress("reading the model")
         draft = draft_job(facts, _pin(model, wishes.registry, out.parent), wishes)

@@ -18,7 +18,7 @@ def command(config: str, sets: tuple[str, ...], interval: str | None, force: boo
     from batchscore import api  # noqa: PLC0415 - imports Spark
 
     job = api.load(config, sets)
-    with show_progress() as progress:
+    with show_progress(as_json=as_json) as progress:
         api.spark_session(job)  # joined by what follows, so that its seconds are shown as its own
         progress("plan")
         plan = api.plan(job, interval, force=force)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -25,14 +26,18 @@ STEPS = {
 
 
 @contextmanager
-def show_progress(quiet: bool = False, *, first: str = "spark") -> Iterator[Callable[[str], None]]:
+def show_progress(
+    quiet: bool = False, *, as_json: bool = False, first: str = "spark"
+) -> Iterator[Callable[[str], None]]:
     """A callback for the names of steps, shown while the block runs; other texts are shown as they are.
 
     Args:
         quiet: Show nothing.
+        as_json: A JSON document will follow on stdout; spark-submit sends a script's stderr there too, so that
+            progress would stand in front of it.
         first: The step that has begun when the block is entered.
     """
-    if quiet:
+    if quiet or (as_json and "PYSPARK_GATEWAY_PORT" in os.environ):
         yield lambda step: None
     elif sys.stderr.isatty():
         with _show_live(first) as tell:

@@ -19,6 +19,6 @@ def command(config: str, sets: tuple[str, ...], interval: str | None, force: boo
     from batchscore import api  # noqa: PLC0415 - imports Spark
 
     job = api.load(config, sets)
-    with show_progress(quiet) as progress:
+    with show_progress(quiet, as_json=as_json) as progress:
         record = api.run(job, interval, force=force, progress=progress)
     emit(record, plain(record), as_json)
