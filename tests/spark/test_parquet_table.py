@@ -37,7 +37,7 @@ OPERATIONS["replace"] = ("written", "logged", "aside", "moved", "cleaned")
 Opener = Callable[[], TablePort]
 
 
-@pytest.fixture(params=["delta", "parquet", "parquet on another store"])
+@pytest.fixture(params=[pytest.param("delta", marks=pytest.mark.slow), "parquet", "parquet on another store"])
 def opener(request: pytest.FixtureRequest, spark: SparkSession, tmp_path: Path) -> Opener:
     """Opens one table afresh, as another process would."""
     if request.param == "parquet on another store":  # a mount table makes of a local folder a store without file locks
