@@ -59,9 +59,16 @@ class RunList:
         """The runs laid out."""
         names = ("run", "kind", "status", "interval", "generation", "model", "read", "scored", "quarantined", "error")
         lines = [
-            [r.get("run_id"), r["kind"], r.get("status"), r.get("interval_label"), r.get("generation"), _model(r)]
+            [
+                r.get("run_id"),
+                r["kind"],
+                r.get("status"),
+                str(r.get("interval_label", "")).partition(" (")[0],
+                r.get("generation"),
+                _model(r),
+            ]
             + [r.get("counts", {}).get(key) for key in ("read", "scored", "quarantined")]
-            + [r.get("error_type")]
+            + [r.get("error_type") if r.get("status") != "cancelled" else None]
             for r in self.records
         ]
         return Sheet(f"runs {self.job}", (), (("newest first", names, lines),))

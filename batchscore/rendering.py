@@ -12,8 +12,9 @@ from typing import Any
 Rows = Sequence[Sequence[Any]]
 
 _NARROWEST = 12
+_LONG_WORD = 24
 _GAP = "  "
-_WORD = re.compile(r".[^ _,/]*[ _,/]*", re.DOTALL)
+_WORD = re.compile(r".[^ _,/-]*[ _,/-]*", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +75,9 @@ def text_table(names: Sequence[str], rows: Rows, width: int | None = None) -> li
     cells = [[_cell(value) for value in row] for row in rows]
     widths = [max(len(name), *(len(row[i]) for row in cells)) for i, name in enumerate(names)]
     right = [all(isinstance(row[i], (int, float)) or row[i] is None for row in rows) for i in range(len(names))]
+    floors = [_floor(name, [row[i] for row in cells]) for i, name in enumerate(names)]
     while width and sum(widths) + len(_GAP) * (len(widths) - 1) > width:
-        foldable = [i for i, wide in enumerate(widths) if not right[i] and wide > max(_NARROWEST, len(names[i]))]
+        foldable = [i for i, wide in enumerate(widths) if not right[i] and wide > floors[i]]
         if not foldable:
             break
         widths[max(foldable, key=lambda i: widths[i])] -= 1
@@ -111,8 +113,14 @@ def _cell(value: Any) -> str:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else show(value)
 
 
+def _floor(name: str, texts: Sequence[str]) -> int:
+    """Characters that a column keeps: its name, and its longest word unless that is very long."""
+    longest = max((len(word.rstrip()) for text in texts for word in _WORD.findall(text)), default=0)
+    return max(len(name), min(longest, _LONG_WORD))
+
+
 def _fold(text: str, width: int) -> list[str]:
-    """A cell's lines, broken after spaces, underscores, commas and slashes, or anywhere in a longer word."""
+    """A cell's lines, broken after spaces, commas, slashes, hyphens and underscores, or anywhere in a longer word."""
     lines = [""]
     for word in _WORD.findall(text):
         rest = word

@@ -114,8 +114,11 @@ def jars_folder() -> Path:
     named = os.environ.get(JARS_VARIABLE)
     if named:
         return Path(named).expanduser()
-    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(cache).expanduser() / "batchscore" / "jars" / "delta-4.4.0"
+    return _cache_folder() / "jars" / "delta-4.4.0"
+
+
+def _cache_folder() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "batchscore"
 
 
 def fetch_jars() -> list[Path]:
@@ -230,6 +233,8 @@ def _own_application(engine: EngineConfig, jars: list[Path]) -> dict[str, str]:
         "spark.master": engine.master,
         "spark.driver.memory": engine.driver_memory,
         **({"spark.jars": ",".join(str(jar) for jar in jars)} if jars else {}),
+        # Spark makes this folder when it starts; nothing is written to it, and the user's own folder stays clean.
+        "spark.sql.warehouse.dir": str(_cache_folder() / "warehouse"),
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
         **({"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1"} if local else {}),

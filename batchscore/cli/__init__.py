@@ -104,6 +104,7 @@ def _invoke(argv: list[str] | None) -> Any:
 def _cancel_jobs() -> None:
     from batchscore.session import cancel_jobs  # noqa: PLC0415 - `--help` need not pay for it
 
+    click.echo("cancelling and leaving a record of it; once more ends at once", err=True)
     cancel_jobs()
 
 

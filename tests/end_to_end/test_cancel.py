@@ -26,7 +26,11 @@ def folder(demo_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("number", "code", "day"), [(signal.SIGINT, 130, "2013-10-05"), (signal.SIGTERM, 143, "2013-10-06")]
+    ("number", "code", "day"),
+    [
+        pytest.param(signal.SIGINT, 130, "2013-10-05", id="Ctrl-C"),
+        pytest.param(signal.SIGTERM, 143, "2013-10-06", id="SIGTERM", marks=pytest.mark.slow),
+    ],
 )
 def test_a_cancelled_run_leaves_a_record_and_nothing_else(
     spark: SparkSession, folder: Path, number: signal.Signals, code: int, day: str

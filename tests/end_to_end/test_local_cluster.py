@@ -8,6 +8,7 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import flights_oracle as oracle
+import pytest
 from processes import BATCHSCORE, run_process
 
 from batchscore.demo.packages import find_data_folder
@@ -23,6 +24,7 @@ SETS = (
 )
 
 
+@pytest.mark.slow  # three JVMs
 def test_a_week_is_scored_by_workers_in_processes_of_their_own(demo_folder: Path, tmp_path: Path) -> None:
     folder = tmp_path / "demo"
     shutil.copytree(demo_folder, folder)

@@ -44,6 +44,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
+@pytest.mark.slow  # builds the whole demo again
 def test_the_demo_runs_from_the_wheel_and_again_reuses_what_is_there(installed: Path, tmp_path: Path) -> None:
     environment = clean_environment(PYTHONPATH=str(installed))
     where = run_process(

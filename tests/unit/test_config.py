@@ -101,11 +101,7 @@ def test_plain_form_has_only_json_values_and_yaml_keys() -> None:
 
 def test_tables_beside_the_scores() -> None:
     output = OutputConfig(scores="a/s/", audit="b/audit")
-    assert (output.quarantine_table, output.audit_table, output.stage_folder) == (
-        "a/s_quarantine",
-        "b/audit",
-        "a/s_stage",
-    )
+    assert (output.quarantine_table, output.audit_table) == ("a/s_quarantine", "b/audit")
 
 
 def test_config_is_frozen_and_crosses_processes(tmp_path: Path) -> None:

@@ -47,7 +47,6 @@ def test_short_job_has_every_default(tmp_path: Path) -> None:
     assert config.input.on_duplicate_key == "fail"
     assert config.output.quarantine_table == "lake/scores_quarantine"
     assert config.output.audit_table == "lake/scores_audit"
-    assert config.output.stage_folder == "lake/scores_stage"
 
 
 def test_relative_file_has_an_absolute_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
