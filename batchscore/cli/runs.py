@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from batchscore.cli.options import config_argument, emit, json_option
+from batchscore.cli.progress import show_progress
 
 
 @click.command("runs")
@@ -15,5 +16,7 @@ def command(config: str, sets: tuple[str, ...], limit: int, as_json: bool) -> No
     """List run attempts of a job, newest first; brings the audit up to date before."""
     from batchscore import api  # noqa: PLC0415 - imports Spark
 
-    found = api.runs(api.load(config, sets), limit=limit)
+    job = api.load(config, sets)
+    with show_progress(as_json=as_json):
+        found = api.runs(job, limit=limit)
     emit(found, list(found.records), as_json)
