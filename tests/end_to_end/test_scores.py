@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -25,17 +26,25 @@ BUSY_DAY = "2013-10-07"  # 19 flights without a tail number, 2 with one that is 
 
 
 @pytest.fixture(scope="module")
-def runs(demo_folder: Path) -> dict[str, Any]:
+def folder(demo_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A demo of this module's own."""
+    copied = tmp_path_factory.mktemp("scores") / "demo"
+    shutil.copytree(demo_folder, copied)
+    return copied
+
+
+@pytest.fixture(scope="module")
+def runs(folder: Path) -> dict[str, Any]:
     """The records of two days, the second run here."""
-    record = api.run(demo_folder / "flights.yaml", BUSY_DAY)
-    first = next(r for r in api.runs(demo_folder / "flights.yaml").records if r["interval_label"].startswith(DEMO_DAY))
+    record = api.run(folder / "flights.yaml", BUSY_DAY)
+    first = next(r for r in api.runs(folder / "flights.yaml").records if r["interval_label"].startswith(DEMO_DAY))
     return {DEMO_DAY: first["counts"], BUSY_DAY: record.counts}
 
 
 @pytest.mark.parametrize("day", [DEMO_DAY, BUSY_DAY])
-def test_published_probabilities_equal_those_of_scikit_learn(demo_folder: Path, runs: dict[str, Any], day: str) -> None:
+def test_published_probabilities_equal_those_of_scikit_learn(folder: Path, runs: dict[str, Any], day: str) -> None:
     wanted = oracle.expected_scores(DATA, date.fromisoformat(day)).set_index("flight_id").sort_index()
-    frame = api.scores(demo_folder / "flights.yaml").where(f"_interval = '{day}T04:00:00Z'")
+    frame = api.scores(folder / "flights.yaml").where(f"_interval = '{day}T04:00:00Z'")
     found = frame.select("flight_id", "probability_late").toPandas().set_index("flight_id").sort_index()
     assert list(found.index) == list(wanted.index)
     np.testing.assert_allclose(found["probability_late"], wanted["probability_late"], rtol=0, atol=TOLERANCE)
@@ -43,10 +52,10 @@ def test_published_probabilities_equal_those_of_scikit_learn(demo_folder: Path, 
 
 
 @pytest.mark.parametrize("day", [DEMO_DAY, BUSY_DAY])
-def test_every_other_row_is_in_quarantine_with_its_reason(demo_folder: Path, runs: dict[str, Any], day: str) -> None:
+def test_every_other_row_is_in_quarantine_with_its_reason(folder: Path, runs: dict[str, Any], day: str) -> None:
     wanted = oracle.expected_quarantine(DATA, date.fromisoformat(day))
     rows = oracle.flights_of_day(DATA, date.fromisoformat(day))
-    frame = api.quarantine(demo_folder / "flights.yaml").where(f"_interval = '{day}T04:00:00Z'")
+    frame = api.quarantine(folder / "flights.yaml").where(f"_interval = '{day}T04:00:00Z'")
     found = {row["flight_id"]: row for row in frame.collect()}
     assert {k: [r["kind"] for r in row["_reasons"]] for k, row in found.items()} == {k: [v] for k, v in wanted.items()}
     raw = {k: json.loads(row["_row"]) for k, row in found.items()}
@@ -54,12 +63,12 @@ def test_every_other_row_is_in_quarantine_with_its_reason(demo_folder: Path, run
     assert runs[day] == {"read": len(rows), "scored": len(rows) - len(wanted), "quarantined": len(wanted)}
 
 
-def test_a_snapshot_of_the_planes_is_scored_whole(demo_folder: Path) -> None:
-    record = api.run(demo_folder / "planes.yaml")
+def test_a_snapshot_of_the_planes_is_scored_whole(folder: Path) -> None:
+    record = api.run(folder / "planes.yaml")
     planes = read_planes(DATA)
     jets = planes[planes["engine"].isin(JETS)]
     wanted = pd.Series(train_planes(DATA).estimator.predict(plane_features(jets).to_numpy()), index=jets["tailnum"])
-    found = api.scores(demo_folder / "planes.yaml").toPandas().set_index("tailnum")["seats_expected"].sort_index()
+    found = api.scores(folder / "planes.yaml").toPandas().set_index("tailnum")["seats_expected"].sort_index()
     wanted = wanted.sort_index()
     assert list(found.index) == list(wanted.index)
     # Seats are in the hundreds, so that float32 alone moves them by more than the probabilities' tolerance.
