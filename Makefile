@@ -35,7 +35,7 @@ check: setup ## lint, format, types, import contracts and the unit tests, about 
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q tests/unit
 
-test-faults: setup ## run the long fault rounds that `make test` leaves out
+test-faults: setup ## run the long tests that `make test` leaves out: faults, local cluster, wheel
 	$(BIN)/python -m pytest -m slow
 
 bench: setup ## time batchscore against the same model without Spark; ROWS=200000

@@ -69,7 +69,7 @@ class Outputs:
         return f"{self.stage_folder}/{run_id}"
 
     def standing(self, run_key: str, interval: Interval, *, force: bool) -> Standing:
-        """Compare a run key with what is published; the audit must be folded first, else the answer is older."""
+        """Compare a run key with what is published."""
         generation = next_generation(self.scores, self.job.config.job, interval.name) if self.scores.exists() else 1
         if generation == 1:
             return Standing(action="new", generation=1, current=None)
@@ -89,12 +89,17 @@ class Outputs:
         )
         return Standing(action="superseded", generation=generation, current=current, message=message)
 
-    def published_runs(self, interval: str | None = None) -> list[dict[str, Any]]:
-        """Records of published runs in the order of publication, from the audit and the commits not yet in it."""
-        frame = self.audit.read().where(f"kind in {PUBLISHING}")
-        if interval is not None:
-            frame = frame.where(frame["interval"] == interval)
-        return [json.loads(row["record"]) for row in frame.orderBy("seq").select("record").collect()]
+    def published_runs(self, interval: str) -> list[dict[str, Any]]:
+        """An interval's published runs, oldest first: what the audit holds, and what only the scores log says yet."""
+        # The log first: a run that another driver folds meanwhile is then seen twice, never missed.
+        new = [core for core in self.unfolded() if core.get("interval") == interval]
+        runs: list[dict[str, Any]] = []
+        if self.audit.exists():
+            frame = self.audit.read().where(f"kind in {PUBLISHING}")
+            frame = frame.where(frame["interval"] == interval).orderBy("seq")
+            runs = [json.loads(row["record"]) for row in frame.select("record").collect()]
+        known = {run["run_id"] for run in runs}
+        return [*runs, *(core for core in new if core["run_id"] not in known)]
 
     def records(self, limit: int | None = None) -> list[dict[str, Any]]:
         """Every audit record, newest first."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,8 @@ def plan_interval(spark: SparkSession, job: Job, interval: Interval, *, force: b
     """Say what a run would do; reads metadata only and writes nothing."""
     try:
         prepared = prepare(spark, job, interval)
-        standing = open_outputs(spark, job).standing(prepared.run_key, interval, force=force)
+        target = open_outputs(spark, job)
+        standing = target.standing(prepared.run_key, interval, force=force)
     except Exception as error:
         raise retell(error) from error
     return Plan(
@@ -47,7 +49,7 @@ def plan_interval(spark: SparkSession, job: Job, interval: Interval, *, force: b
         model=prepared.model,
         features=describe_features(prepared),
         checks=describe_checks(prepared),
-        outputs=open_outputs(spark, job).locations(),
+        outputs=target.locations(),
         columns=tuple((f.name, f.dataType.simpleString()) for f in prepared.fields),
         published=standing.current,
         submit_line=submit_line(job, interval),
@@ -99,7 +101,8 @@ def run_interval(
             raise
         raise told from error
     finally:
-        remove_stage(spark, target.stage_location(attempt.run_id))
+        with suppress(Exception):  # it must not hide what happened; a stage that stays is the next repair's
+            remove_stage(spark, target.stage_location(attempt.run_id))
 
 
 def _run(
@@ -109,6 +112,7 @@ def _run(
         target.repair()
     with attempt.step("plan"):
         prepared = prepare(spark, job, interval)
+        planned_version = target.scores.version()  # before the standing: what lands in between is then read back
         standing = target.standing(prepared.run_key, interval, force=force)
         attempt.learn(**_planned(prepared, standing, force, attempt.run_id))
         if standing.action == "unchanged":
@@ -116,7 +120,6 @@ def _run(
         if standing.action == "superseded":
             raise RunSuperseded(standing.message)
         target.prepare_tables(prepared)
-        planned_version = target.scores.version()
     with attempt.step("keys"):
         _check_keys(job, prepared)
     location = target.stage_location(attempt.run_id)

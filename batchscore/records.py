@@ -14,7 +14,6 @@ SEMANTICS = 1  # raise when the same config would give other values: it is part 
 
 Severity = Literal["critical", "warning", "info"]
 Place = Literal["input", "features", "output"]
-RunStatus = Literal["published", "unchanged", "failed", "cancelled", "abandoned"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,3 +25,11 @@ def demo_folder(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -
     build_demo(spark, folder, silent)
     api.run(folder / "flights.yaml", DEMO_DAY)
     return folder
+
+
+@pytest.fixture(scope="module")
+def folder(demo_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A demo of a test module's own, to change as it likes."""
+    copied = tmp_path_factory.mktemp("own") / "demo"
+    shutil.copytree(demo_folder, copied)
+    return copied

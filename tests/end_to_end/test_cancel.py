@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,14 +14,6 @@ from batchscore.outputs import open_outputs
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
-
-
-@pytest.fixture(scope="module")
-def folder(demo_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A demo of this module's own."""
-    copied = tmp_path_factory.mktemp("cancelled") / "demo"
-    shutil.copytree(demo_folder, copied)
-    return copied
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,14 +15,6 @@ from batchscore.outputs import open_outputs
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
-
-
-@pytest.fixture(scope="module")
-def folder(demo_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A demo of this module's own."""
-    copied = tmp_path_factory.mktemp("commands") / "demo"
-    shutil.copytree(demo_folder, copied)
-    return copied
 
 
 def document(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> Any:

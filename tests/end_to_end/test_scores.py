@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -23,14 +22,6 @@ from batchscore.demo.training import JETS, plane_features, train_planes
 DATA = find_data_folder()
 TOLERANCE = 1e-5
 BUSY_DAY = "2013-10-07"  # 19 flights without a tail number, 2 with one that is no registration
-
-
-@pytest.fixture(scope="module")
-def folder(demo_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A demo of this module's own."""
-    copied = tmp_path_factory.mktemp("scores") / "demo"
-    shutil.copytree(demo_folder, copied)
-    return copied
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ import pytest
 from small_job import GOOD, SmallJob, make_small_job, probability, row
 
 from batchscore.errors import ChecksFailed, InputError, RunSuperseded, ScoringError
+from batchscore.outputs import open_outputs
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -177,6 +178,15 @@ def test_a_run_stopped_behind_its_commit_is_published_and_the_next_one_repairs_t
     audit = small.audit()
     assert [r["kind"] for r in audit].count("run") == 1
     assert next(r for r in audit if r["kind"] == "run")["run_id"] == small.scores()[0]["_run_id"]
+
+
+def test_a_run_that_only_the_scores_log_knows_is_not_published_again(small: SmallJob) -> None:
+    """Another driver's commit counts from the moment it lands, not from when the audit has it."""
+    first = small.run()
+    behind = open_outputs(small.spark, small.load("output.audit=./another_audit"))  # an audit that holds nothing yet
+    standing = behind.standing(first.run_key, small.interval("2013-10-01"), force=False)
+    assert (standing.action, standing.current and standing.current["run_id"]) == ("unchanged", first.run_id)
+    assert behind.standing("other", small.interval("2013-10-01"), force=False).generation == 2
 
 
 def test_changes_of_others_become_foreign_events(small: SmallJob) -> None:
