@@ -12,13 +12,14 @@ if TYPE_CHECKING:
     from batchscore.api import load, plan, preview, quarantine, run, runs, scores, show, spark_session
     from batchscore.config import Job, JobConfig
     from batchscore.errors import BatchscoreError
-    from batchscore.records import Plan, RunRecord
+    from batchscore.plans import Plan
+from batchscore.records import RunRecord
 
 _HOMES = {
     "BatchscoreError": "errors",
     "Job": "config",
     "JobConfig": "config",
-    "Plan": "records",
+    "Plan": "plans",
     "RunRecord": "records",
     "load": "api",
     "plan": "api",

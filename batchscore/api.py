@@ -7,19 +7,22 @@ import os
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from batchscore import loading
 from batchscore.attempts import Progress, silent
 from batchscore.config import Job
-from batchscore.errors import ConfigError
 from batchscore.interrupts import call_interruptibly
-from batchscore.intervals import Interval, parse_interval
+from batchscore.intervals import Interval
+from batchscore.ledger import find_run
 from batchscore.outputs import open_outputs
 from batchscore.pipeline import plan_interval, preview_interval, run_interval
 from batchscore.planning import resolved_conf
-from batchscore.records import Plan, RunRecord, record_from_dict
+from batchscore.plans import Plan
+from batchscore.records import RunRecord, record_from_dict
 from batchscore.rendering import Sheet
+from batchscore.schedules import resolve_interval
 from batchscore.session import cancel_jobs, needs_delta, open_session
 
 if TYPE_CHECKING:
@@ -116,7 +119,8 @@ def run(job: JobOrPath, interval: str | None = None, *, force: bool = False, pro
 
     Args:
         job: The job or its file.
-        interval: One unit of the job's grain, such as `2013-10-01`; None for a snapshot.
+        interval: One unit of the job's grain, such as `2013-10-01`, or `latest`, the newest that is complete, or
+            `yesterday`; None for a snapshot.
         force: Publish again on purpose.
         progress: Called with the name of each step.
 
@@ -143,10 +147,9 @@ def preview(job: JobOrPath, interval: str | None = None, *, rows: int = 10) -> P
 def runs(job: JobOrPath, *, limit: int = 20) -> RunList:
     """Run attempts of a job, newest first; brings the audit up to date before it looks."""
     job = load(job)
-    outputs = open_outputs(spark_session(job), job)
-    outputs.repair()
-    records = outputs.records(limit) if outputs.audit.exists() else []
-    return RunList(job.config.job, tuple(records))
+    ledger = open_outputs(spark_session(job), job).ledger
+    ledger.repair()
+    return RunList(job.config.job, tuple(reversed(ledger.records({})[-limit:])))
 
 
 def show(job: JobOrPath, run_id: str) -> RunRecord:
@@ -160,18 +163,9 @@ def show(job: JobOrPath, run_id: str) -> RunRecord:
         ConfigError: There is no such run, or several.
     """
     job = load(job)
-    outputs = open_outputs(spark_session(job), job)
-    outputs.repair()
-    records = outputs.records() if outputs.audit.exists() else []
-    own = [r for r in records if r.get("run_id")]
-    found = own[:1] if run_id == "latest" else [r for r in own if str(r["run_id"]).startswith(run_id)]
-    if len(found) != 1:
-        known = ", ".join(str(r["run_id"]) for r in own[:5]) or "none yet"
-        raise ConfigError(
-            f"run {run_id}: expected the id of one run of job {job.config.job}; it fits {len(found)}. "
-            f"The newest are: {known}."
-        )
-    return record_from_dict(found[0])
+    ledger = open_outputs(spark_session(job), job).ledger
+    ledger.repair()
+    return record_from_dict(find_run(ledger, run_id))
 
 
 def scores(job: JobOrPath) -> DataFrame:
@@ -188,8 +182,7 @@ def quarantine(job: JobOrPath) -> DataFrame:
 
 
 def _interval(job: Job, text: str | None) -> Interval:
-    interval = job.config.interval
-    return parse_interval(text, interval.grain, interval.time_zone)
+    return resolve_interval(text, job.config.interval, datetime.now(UTC))
 
 
 def _reasons(row: dict[str, Any]) -> str:

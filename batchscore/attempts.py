@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from batchscore.interrupts import check_stop
 from batchscore.intervals import Interval, format_utc
-from batchscore.records import RunRecord
+from batchscore.records import SCHEMA_VERSION, RunRecord
 from batchscore.redaction import redact
 
 Progress = Callable[[str], None]
@@ -91,9 +92,31 @@ def begin_attempt(job: str, interval: Interval, config_sha256: str, version: str
     return RunAttempt(progress, record)
 
 
+def make_event(kind: str, job: str, interval: Interval, reason: str | None) -> dict[str, Any]:
+    """The audit record of a decision on an interval, by whoever runs this process."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "kind": kind,
+        "status": kind,
+        "job": job,
+        "interval": interval.name,
+        "interval_label": str(interval),
+        "reason": reason,
+        "started_at": format_utc(datetime.now(UTC)),
+        "user": _user(),
+        "host": socket.gethostname(),
+        "command": command_line(),
+    }
+
+
 def make_run_id(now: datetime) -> str:
     """A fresh run id that sorts by time, such as `20131001T040000-1a2b3c4d`."""
     return f"{now.strftime('%Y%m%dT%H%M%S')}-{uuid.uuid4().hex[:8]}"
+
+
+def salted_key(content_key: str, run_id: str) -> str:
+    """The run key of a run that publishes on purpose what may have been published before."""
+    return sha256(f"{content_key}/{run_id}".encode()).hexdigest()
 
 
 def command_line() -> str:
@@ -114,6 +137,8 @@ def core_of(record: RunRecord, detail_sha256: str, chain: Mapping[str, Any]) -> 
         "run_id": record.run_id,
         "generation": record.generation,
         "run_key": record.run_key,
+        "content_key": record.content_key,
+        "of": record.of,
         "config_sha256": record.config_sha256,
         "started_at": record.started_at,
         "model": {key: model.get(key) for key in ("name", "version", "sha256")},

@@ -37,6 +37,8 @@ class IntervalConfig:
         column: Date or timestamp column that the interval is cut by.
         time_zone: IANA zone in which intervals begin and SQL features read clocks.
         schedule: How often the job is due; a scheduled job fails on an interval without rows.
+        start: The first interval that is the job's to run, in the grain's own form.
+        end: The interval from which nothing is due any more, in the same form.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
@@ -44,6 +46,8 @@ class IntervalConfig:
     grain: Grain = "day"
     time_zone: str = "UTC"
     schedule: Literal["hourly", "daily", "weekly", "monthly"] | None = None
+    start: str | None = None
+    end: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -202,6 +206,7 @@ class OutputConfig:
         audit: Path of the audit table; beside the scores, with `_audit` added, unless given.
         format: How the tables are stored.
         passthrough: Input columns that travel to the scores table unchanged.
+        stage_retention_d: Days that the staged rows of a held, failed or abandoned run are kept.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
@@ -210,6 +215,7 @@ class OutputConfig:
     audit: str | None = None
     format: Format = "delta"
     passthrough: tuple[str, ...] = ()
+    stage_retention_d: int = 7
 
     @property
     def quarantine_table(self) -> str:
@@ -220,6 +226,34 @@ class OutputConfig:
     def audit_table(self) -> str:
         """Path of the audit table."""
         return self.audit or self.scores.rstrip("/") + "_audit"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VolumeGateConfig:
+    """How many rows an interval may have, against the median of the job's last published intervals.
+
+    Attributes:
+        of_median: Least and most, as multiples of the median; no verdict before three intervals are published.
+        last: How many of the newest published intervals the median is taken of.
+        on_fail: `hold` keeps the run from publishing until someone decides; `warn` and `record` publish it.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
+    of_median: tuple[float, float] = (0.5, 2.0)
+    last: int = 28
+    on_fail: Literal["hold", "warn", "record"] = "hold"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GatesConfig:
+    """What is decided of a whole stage before anything becomes visible.
+
+    Attributes:
+        volume: The number of rows.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
+    volume: VolumeGateConfig | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -260,6 +294,7 @@ class JobConfig:
         input: The table to score.
         model: The registered model.
         output: Where results go.
+        gates: What may hold a run before it is published.
         checks: Expectations on input, features and scores.
         lookups: Tables joined to the input, by name.
         features: What the model is given.
@@ -278,6 +313,7 @@ class JobConfig:
     lookups: dict[str, LookupConfig] = field(default_factory=dict)
     features: FeaturesConfig = FeaturesConfig()
     scoring: ScoringConfig = ScoringConfig()
+    gates: GatesConfig = GatesConfig()
     engine: EngineConfig = EngineConfig()
     registry: RegistryConfig = RegistryConfig()
 

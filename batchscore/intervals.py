@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -86,16 +87,43 @@ def parse_interval(text: str | None, grain: Grain, time_zone: str) -> Interval:
     if text is None:
         raise ConfigError(f"--interval: missing. This job runs by the {grain}: give one, as {_FORMS[grain]}.")
     first, slash, last = text.partition("/")
-    interval = _parse_unit(first.strip(), text, grain, time_zone)
+    where = f"--interval {text}: "
+    interval = parse_unit(first.strip(), grain, time_zone, where)
     if slash:
-        end = _parse_unit(last.strip(), text, grain, time_zone).start
+        end = parse_unit(last.strip(), grain, time_zone, where).start
         if end == interval.start:
             raise ConfigError(
-                f"--interval {text}: start and end are the same, so the interval has zero length. "
+                f"{where}start and end are the same, so the interval has zero length. "
                 f"Give one {grain}, as {_FORMS[grain]} (schedulers with trigger timetables pass start = end)."
             )
         if end != interval.end:
-            raise ConfigError(f"--interval {text}: expected exactly one {grain}; give one, as {_FORMS[grain]}.")
+            raise ConfigError(f"{where}expected exactly one {grain}; give one, as {_FORMS[grain]}.")
+    return interval
+
+
+def parse_unit(text: str, grain: Grain, time_zone: str, where: str) -> Interval:
+    """The interval that a text names in the grain's own form.
+
+    Args:
+        text: Such as `2013-10-01`.
+        grain: Any but `snapshot`.
+        time_zone: An IANA zone.
+        where: What messages begin with: where the text stood, such as `--start 2013-10-01: `.
+
+    Raises:
+        ConfigError: The text is no interval of this grain.
+    """
+    zone = ZoneInfo(time_zone)
+    try:
+        interval = make_interval(_parse_start(text, grain, zone, where), grain, time_zone)
+        # a week 53 that the year lacks, or a day that a zone left out when it crossed the date line, is another's name
+        if grain != "hour" and interval.label != text:
+            raise ValueError
+    except (ValueError, OverflowError) as error:
+        raise ConfigError(
+            f"{where}expected one {grain} of the calendar, as {_FORMS[grain]}. "
+            "Check the value, or the job's `interval.grain`."
+        ) from error
     return interval
 
 
@@ -108,6 +136,29 @@ def make_interval(start: datetime, grain: Grain, time_zone: str) -> Interval:
     day = begin.astimezone(zone).date()
     following = next_date(day, grain)
     return Interval(grain, _label(day, grain), begin, midnight(following, zone), time_zone)
+
+
+def interval_at(instant: datetime, grain: Grain, time_zone: str) -> Interval:
+    """The interval of this grain, any but `snapshot`, that holds an instant, an aware datetime."""
+    zone = ZoneInfo(time_zone)
+    if grain == "hour":
+        return make_interval(_hour_before(instant, zone), grain, time_zone)
+    # From the day before on: clocks put back across midnight show yesterday's date again, after today has begun.
+    day = instant.astimezone(zone).date() - timedelta(days=1)
+    if grain == "week":
+        day -= timedelta(days=day.weekday())
+    if grain == "month":
+        day = day.replace(day=1)
+    while midnight(next_date(day, grain), zone) <= instant:
+        day = next_date(day, grain)
+    return make_interval(midnight(day, zone), grain, time_zone)
+
+
+def find_interval(name: str, grain: Grain, time_zone: str) -> Interval:
+    """The interval that a value of the `_interval` column names."""
+    if name == SNAPSHOT:
+        return parse_interval(None, grain, time_zone)
+    return make_interval(datetime.fromisoformat(name), grain, time_zone)
 
 
 def midnight(day: date, zone: ZoneInfo) -> datetime:
@@ -135,13 +186,23 @@ def _next_hour(begin: datetime, zone: ZoneInfo) -> datetime:
     """The next instant at which the zone's clock shows a full hour.
 
     Usually one hour on. Where clocks move by half an hour (Lord Howe Island) it is longer or shorter once, so that
-    hours before and after still meet. Zones differ from UTC by multiples of 15 minutes (IANA tz, since 1972).
+    hours before and after still meet.
     """
-    following = (begin + _QUARTER * step for step in range(1, 25))
-    instant = next((instant for instant in following if _is_full_hour(instant, zone)), None)
-    if instant is None:
-        raise ValueError(f"{format_utc(begin)} is no full hour in {zone.key}")
-    return instant
+    return _first_full_hour((begin + _QUARTER * step for step in range(1, 25)), zone, begin)
+
+
+def _hour_before(instant: datetime, zone: ZoneInfo) -> datetime:
+    """The last instant, up to this one, at which the zone's clock shows a full hour."""
+    quarter = instant - (instant - datetime(1970, 1, 1, tzinfo=UTC)) % _QUARTER
+    return _first_full_hour((quarter - _QUARTER * step for step in range(24)), zone, instant)
+
+
+def _first_full_hour(instants: Iterable[datetime], zone: ZoneInfo, beside: datetime) -> datetime:
+    """The first full hour among quarters of hours: by these, zones differ from UTC (IANA tz, since 1972)."""
+    found = next((instant for instant in instants if _is_full_hour(instant, zone)), None)
+    if found is None:
+        raise ValueError(f"{format_utc(beside)} is no full hour in {zone.key}")
+    return found
 
 
 def _is_full_hour(instant: datetime, zone: ZoneInfo) -> bool:
@@ -156,31 +217,16 @@ def _label(day: date, grain: Grain) -> str:
     return day.isoformat()[:7] if grain == "month" else day.isoformat()
 
 
-def _parse_unit(text: str, whole: str, grain: Grain, time_zone: str) -> Interval:
-    zone = ZoneInfo(time_zone)
-    try:
-        interval = make_interval(_parse_start(text, grain, zone), grain, time_zone)
-        # a week 53 that the year lacks, or a day that a zone left out when it crossed the date line, is another's name
-        if grain != "hour" and interval.label != text:
-            raise ValueError
-    except (ValueError, OverflowError) as error:
-        raise ConfigError(
-            f"--interval {whole}: expected one {grain} of the calendar, as {_FORMS[grain]}. "
-            "Check the value, or the job's `interval.grain`."
-        ) from error
-    return interval
-
-
-def _parse_start(text: str, grain: Grain, zone: ZoneInfo) -> datetime:
+def _parse_start(text: str, grain: Grain, zone: ZoneInfo, where: str) -> datetime:
     if grain == "hour":
-        return _parse_hour(text, zone)
+        return _parse_hour(text, zone, where)
     if grain == "week":
         year, _, week = text.partition("-W")
         return midnight(date.fromisocalendar(int(year), int(week), 1), zone)
     return midnight(date.fromisoformat(f"{text}-01" if grain == "month" else text), zone)
 
 
-def _parse_hour(text: str, zone: ZoneInfo) -> datetime:
+def _parse_hour(text: str, zone: ZoneInfo, where: str) -> datetime:
     found = _HOUR.fullmatch(text)
     if not found:
         raise ValueError
@@ -188,15 +234,12 @@ def _parse_hour(text: str, zone: ZoneInfo) -> datetime:
     if offset:
         instant = datetime.fromisoformat(f"{day}T{hour}:00:00{offset.replace('Z', '+00:00')}").astimezone(UTC)
         if not _is_full_hour(instant, zone):
-            raise ConfigError(
-                f"--interval {text}: the clock of {zone.key} shows no full hour then; correct the offset."
-            )
+            raise ConfigError(f"{where}the clock of {zone.key} shows no full hour then; correct the offset.")
         return instant
     local = datetime.fromisoformat(f"{day}T{hour}:00:00")
     first, second = (local.replace(tzinfo=zone, fold=fold) for fold in (0, 1))
     if first.utcoffset() != second.utcoffset():
         raise ConfigError(
-            f"--interval {text}: the clock of {zone.key} shows this hour twice or never; "
-            "add the offset, as 2013-11-03T01-04:00."
+            f"{where}the clock of {zone.key} shows this hour twice or never; add the offset, as 2013-11-03T01-04:00."
         )
     return first.astimezone(UTC)

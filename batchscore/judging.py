@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from batchscore.checks.verdicts import judge, over_limit
+from batchscore.config import GatesConfig
 from batchscore.errors import BatchscoreError, ChecksFailed, InputError, WriteError
+from batchscore.gates.volume import judge_volume
 from batchscore.kernel.tally import Tally
-from batchscore.outputs import Standing
+from batchscore.ledger import Ledger, Standing
 from batchscore.planning import Prepared
-from batchscore.records import ExpectationResult, Place
+from batchscore.records import ExpectationResult, GateVerdict, Place
 from batchscore.tables.stage import Stage, read_stage
 
 if TYPE_CHECKING:
@@ -94,6 +96,15 @@ def stop_reason(prepared: Prepared, verdict: Verdict, standing: Standing, *, for
             "An empty result replaces scores only with --force."
         )
     return None
+
+
+def judge_gates(config: GatesConfig, counts: Mapping[str, int], ledger: Ledger, interval: str) -> list[GateVerdict]:
+    """The verdict of each gate that the job has on a judged stage."""
+    if config.volume is None:
+        return []
+    accounts = ledger.accounts()
+    published = [a.current["counts"]["read"] for name, a in sorted(accounts.items()) if name != interval and a.current]
+    return [judge_volume(config.volume, counts["read"], published)]
 
 
 def _prove_counts(prepared: Prepared, tally: Tally, counts: Mapping[str, int]) -> None:

@@ -2,48 +2,53 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from batchscore.attempts import Progress, RunAttempt, begin_attempt, core_of, silent
-from batchscore.audit.chain import canonical
+from batchscore.attempts import Progress, begin_attempt, salted_key, silent
 from batchscore.config import Job
-from batchscore.errors import ConfigError, InputError, RunSuperseded
+from batchscore.errors import BatchscoreError, InputError, IntervalBlocked, RunHeld, RunSuperseded
 from batchscore.failures import retell
-from batchscore.interrupts import shielded, stop_requested
+from batchscore.hooks import reached
 from batchscore.intervals import Interval
-from batchscore.judging import Verdict, judge_stage, stop_reason
+from batchscore.judging import Verdict, judge_gates, judge_stage, stop_reason
+from batchscore.ledger import Standing, find_standing
 from batchscore.loading import config_sha256
-from batchscore.outputs import Outputs, Standing, open_outputs
-from batchscore.planning import Prepared, code_version, describe_checks, describe_features, pinned_summary, prepare
-from batchscore.publish.protocol import METADATA_KEY, Attempt, Published, publish
-from batchscore.records import Plan, RunRecord, to_dict
+from batchscore.outputs import Outputs, open_outputs
+from batchscore.pinning import ModelBytes, pin_version, pinned_summary
+from batchscore.planning import Prepared, code_version, describe_checks, describe_features, prepare
+from batchscore.plans import Plan
+from batchscore.records import RunRecord, to_dict
 from batchscore.scoring.udf import score_rows
 from batchscore.session import needs_delta, submit_jars
+from batchscore.settlement import Settlement, settle
 from batchscore.tables.read import find_duplicates, quote
-from batchscore.tables.stage import Stage, claim_stage, read_stage, remove_stage, write_stage
+from batchscore.tables.stage import Stage, read_stage, write_stage
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+REFUSALS: dict[str, type[BatchscoreError]] = {
+    "superseded": RunSuperseded,
+    "held": RunHeld,
+    "blocked": IntervalBlocked,
+}
 
 
 def plan_interval(spark: SparkSession, job: Job, interval: Interval, *, force: bool = False) -> Plan:
     """Say what a run would do; reads metadata only and writes nothing."""
     try:
-        prepared = prepare(spark, job, interval)
         target = open_outputs(spark, job)
-        standing = target.standing(prepared.run_key, interval, force=force)
+        prepared, standing = _plan(spark, job, interval, force, None, target)
     except Exception as error:
         raise retell(error) from error
     return Plan(
         job=job.config.job,
         interval=interval.name,
         interval_label=str(interval),
-        run_key=prepared.run_key,
+        run_key=prepared.content_key,
         action=standing.action,
         generation=standing.generation,
-        config_sha256=prepared.config_sha256,
+        config_sha256=config_sha256(job.config),
         input=prepared.input,
         lookups=prepared.lookups,
         model=prepared.model,
@@ -70,7 +75,13 @@ def preview_interval(spark: SparkSession, job: Job, interval: Interval, rows: in
 
 
 def run_interval(
-    spark: SparkSession, job: Job, interval: Interval, *, force: bool = False, progress: Progress = silent
+    spark: SparkSession,
+    job: Job,
+    interval: Interval,
+    *,
+    force: bool = False,
+    model: ModelBytes | None = None,
+    progress: Progress = silent,
 ) -> RunRecord:
     """Score one interval and publish it, or leave every table as it was.
 
@@ -79,105 +90,90 @@ def run_interval(
         job: The job.
         interval: The interval.
         force: Publish again even where the same run key stands, and even an empty result.
+        model: A pinned model to score with, in place of the job's; a rollback's pin comes first.
         progress: Called with the name of each step.
 
     Returns:
-        The run's record; `status` is `published`, or `unchanged` where nothing had to be done.
+        The run's record; `status` is `published`, `held`, or `unchanged` where nothing had to be done.
 
     Raises:
         BatchscoreError: Anything that kept the run from publishing; the audit then has a record of it.
     """
     config = job.config
     attempt = begin_attempt(config.job, interval, config_sha256(config), code_version(), progress)
-    target = open_outputs(spark, job)
-    spark.sparkContext.setJobGroup(attempt.run_id, f"batchscore {config.job} {interval.label}")
-    try:
-        return _run(spark, job, interval, force, attempt, target)
-    except BaseException as error:
-        told = stop_requested() or (error if isinstance(error, (KeyboardInterrupt, SystemExit)) else retell(error))
-        if not isinstance(told, ConfigError):
-            _record_failure(target, attempt, told)
-        if told is error:
-            raise
-        raise told from error
-    finally:
-        with suppress(Exception):  # it must not hide what happened; a stage that stays is the next repair's
-            remove_stage(spark, target.stage_location(attempt.run_id))
+    with settle(open_outputs(spark, job), attempt) as settlement:
+        return _run(spark, job, interval, force, model, settlement)
 
 
 def _run(
-    spark: SparkSession, job: Job, interval: Interval, force: bool, attempt: RunAttempt, target: Outputs
+    spark: SparkSession, job: Job, interval: Interval, force: bool, model: ModelBytes | None, settlement: Settlement
 ) -> RunRecord:
+    attempt, target = settlement.attempt, settlement.target
     with attempt.step("repair"):
-        target.repair()
+        target.ledger.repair()
     with attempt.step("plan"):
-        prepared = prepare(spark, job, interval)
-        planned_version = target.scores.version()  # before the standing: what lands in between is then read back
-        standing = target.standing(prepared.run_key, interval, force=force)
+        settlement.planned_version = target.scores.version()  # first: what lands from here on is then read back
+        prepared, standing = _plan(spark, job, interval, force, model, target)
         attempt.learn(**_planned(prepared, standing, force, attempt.run_id))
         if standing.action == "unchanged":
             return attempt.ended("unchanged", **_of_current(standing))
-        if standing.action == "superseded":
-            raise RunSuperseded(standing.message)
+        if standing.action in REFUSALS:
+            raise REFUSALS[standing.action](standing.message)
+        reached("plan.pinned")
         target.prepare_tables(prepared)
     with attempt.step("keys"):
         _check_keys(job, prepared)
-    location = target.stage_location(attempt.run_id)
-    with claim_stage(location):
-        with attempt.step("score"):
-            target.note_start(attempt.record)
-            scored = score_rows(spark, prepared.rows, prepared.spec, prepared.model_bytes)
-            stage = write_stage(spark, scored, location, job.config.output.format)
-        with attempt.step("judge"):
-            verdict = judge_stage(spark, prepared, stage)
-            attempt.learn(**_judged(spark, attempt.run_id, verdict, stage))
-            reason = stop_reason(prepared, verdict, standing, force=force)
-            if reason is not None:
-                raise reason
-        with shielded():  # the commit is seconds away: a stop that comes now comes too late
-            with attempt.step("publish"):
-                published = _publish(spark, prepared, stage, attempt, target, planned_version)
-            return _recorded(attempt, target, published)
+        reached("keys.checked")
+    settlement.material = prepared.key_material
+    settlement.claim(attempt.run_id)
+    with attempt.step("score"):
+        settlement.note("started")
+        reached("stage.noted")
+        scored = score_rows(spark, prepared.rows, prepared.spec, prepared.model_bytes)
+        stage = write_stage(spark, scored, target.stages.location(attempt.run_id), job.config.output.format)
+        reached("stage.written")
+    return publish_stage(spark, prepared, stage, standing, settlement, force=force)
 
 
-def _recorded(attempt: RunAttempt, target: Outputs, published: Published) -> RunRecord:
-    """The record of a run whose scores are published, once the audit has it too."""
-    commits = {"scores": published.scores_version}
-    if published.quarantine_version is not None:
-        commits["quarantine"] = published.quarantine_version
-    attempt.learn(commits={**attempt.record.commits, **commits})
-    with attempt.step("audit"):
-        additions = {"commits": commits, "timings_s": {"publish": attempt.timings_s["publish"]}}
-        try:
-            target.fold(additions={attempt.run_id: additions})
-        except Exception as error:  # the scores are published; the next run, or `runs`, writes what is missing
-            attempt.progress(
-                f"warning: the scores are published; their audit record is not written yet: {retell(error)}"
-            )
-    return attempt.ended(published.outcome)
-
-
-def _publish(
-    spark: SparkSession, prepared: Prepared, stage: Stage, attempt: RunAttempt, target: Outputs, planned_version: int
-) -> Published:
-    record = attempt.ended("published")
-    detail = canonical(to_dict(record)).encode()
-    digest = sha256(detail).hexdigest()
-    target.write_detail(digest, detail)
-    scored = target.scored_rows(read_stage(spark, stage, "scored"), prepared, record)
+def publish_stage(
+    spark: SparkSession, prepared: Prepared, stage: Stage, standing: Standing, settlement: Settlement, *, force: bool
+) -> RunRecord:
+    """Judge a whole stage, and publish it, hold it, or refuse it."""
+    attempt, target = settlement.attempt, settlement.target
+    with attempt.step("judge"):
+        verdict = judge_stage(spark, prepared, stage)
+        attempt.learn(**_judged(spark, attempt.run_id, verdict, stage))
+        settlement.stage = stage
+        reason = stop_reason(prepared, verdict, standing, force=force)
+        if reason is not None:
+            raise reason
+        gates = judge_gates(prepared.job.config.gates, verdict.counts, target.ledger, attempt.record.interval)
+        attempt.learn(gates=tuple(to_dict(gate) for gate in gates))
+        reached("stage.judged")
+    holding = [gate for gate in gates if gate.holds]
+    if holding:
+        return settlement.hold("; ".join(gate.sentence for gate in holding))
+    settlement.note("staged")
+    reached("stage.sealed")
     aside = None
-    if record.counts["quarantined"]:
-        aside = target.quarantined_rows(read_stage(spark, stage, "quarantined"), prepared, record)
-    wish = Attempt(
-        job=record.job,
-        interval=record.interval,
-        run_id=record.run_id,
-        run_key=record.run_key,
-        generation=record.generation,
-        planned_version=planned_version,
-        metadata=canonical({METADATA_KEY: core_of(record, digest, target.chain_head())}),
-    )
-    return publish(target.scores, target.quarantine, wish, scored, aside, attempt.progress)
+    if verdict.counts["quarantined"]:
+        rows = read_stage(spark, stage, "quarantined")
+        aside = target.quarantined_rows(rows, prepared.source, attempt.record)
+    return settlement.publish(target.scored_rows(read_stage(spark, stage, "scored"), attempt.record), aside)
+
+
+def _plan(
+    spark: SparkSession, job: Job, interval: Interval, force: bool, model: ModelBytes | None, target: Outputs
+) -> tuple[Prepared, Standing]:
+    generation = target.ledger.generation(interval.name)  # before the account: a commit in between makes it stale
+    account = target.ledger.account(interval.name)
+    reached("plan.read")
+    if account.blocked is not None:
+        raise IntervalBlocked(find_standing(account, "", generation, str(interval), force=force).message)
+    if account.pinned is not None:
+        model = pin_version(job, account.pinned)
+    prepared = prepare(spark, job, interval, model=model)
+    return prepared, find_standing(account, prepared.content_key, generation, str(interval), force=force)
 
 
 def submit_line(job: Job, interval: Interval) -> str:
@@ -189,11 +185,11 @@ def submit_line(job: Job, interval: Interval) -> str:
 
 def _planned(prepared: Prepared, standing: Standing, force: bool, run_id: str) -> dict[str, Any]:
     forced = force and standing.current is not None
-    salted = sha256(f"{prepared.run_key}/{run_id}".encode()).hexdigest()
     return {
         "kind": "force" if forced else "run",
         "generation": standing.generation,
-        "run_key": salted if forced else prepared.run_key,
+        "content_key": prepared.content_key,
+        "run_key": salted_key(prepared.content_key, run_id) if forced else prepared.content_key,
         "input": pinned_summary(prepared.input),
         "lookups": {name: pinned_summary(pinned) for name, pinned in prepared.lookups.items()},
         "model": {k: v for k, v in to_dict(prepared.model).items() if k not in ("inputs", "outputs")},
@@ -227,21 +223,6 @@ def _check_keys(job: Job, prepared: Prepared) -> None:
             f"input.key: expected {', '.join(key)} to be unique within the interval; found {doubled} keys with more "
             "than one row. Mend the table, or set input.on_duplicate_key to quarantine or keep."
         )
-
-
-def _record_failure(target: Outputs, attempt: RunAttempt, error: BaseException) -> None:
-    """Leave a record of a failed or cancelled attempt; a store that cannot take it must not hide the first error.
-
-    A run that was stopped behind its commit is published, and the next repair records it as such.
-    """
-    cancelled = isinstance(error, (KeyboardInterrupt, SystemExit))
-    attempt.learn(kind="failed", error="cancelled" if cancelled else str(error), error_type=type(error).__name__)
-    event = to_dict(attempt.ended("cancelled" if cancelled else "failed"))
-    try:
-        published = any(core.get("run_id") == attempt.run_id for core in target.unfolded())
-        target.fold(events=[] if published else [event])
-    except Exception as second:
-        attempt.progress(f"warning: the audit could not take the record of this failure: {retell(second)}")
 
 
 def _warnings(prepared: Prepared) -> tuple[str, ...]:

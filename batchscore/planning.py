@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import rfc8785
 
 from batchscore.checks.compile import CompiledSuite, columns_needed, compile_suite, describe
 from batchscore.checks.suite import load_suite
-from batchscore.config import FeatureConfig, Job, JobConfig, to_plain
+from batchscore.config import FeatureConfig, Job, JobConfig
 from batchscore.errors import InputError
 from batchscore.features.build import FeatureRows, build_features
 from batchscore.features.lookups import add_lookups, flag_doubled
@@ -21,11 +19,11 @@ from batchscore.intervals import Interval
 from batchscore.kernel.batch import stage_schema
 from batchscore.kernel.spec import InputSpec, KernelSpec, OutputSpec
 from batchscore.kernel.tensors import ARROW_TYPES
-from batchscore.loading import config_sha256
-from batchscore.records import SEMANTICS, PinnedModel, PinnedTable, Place, to_dict
-from batchscore.references import resolve, resolve_file, resolve_path, resolve_sqlite
+from batchscore.keys import digest_key, key_material
+from batchscore.pinning import ModelBytes, pin_input, pin_job_model, pin_lookups
+from batchscore.records import PinnedModel, PinnedTable, Place
+from batchscore.references import resolve, resolve_file
 from batchscore.scoring.preflight import match_inputs, match_outputs
-from batchscore.tables.pin import pin_table
 from batchscore.tables.read import mark_duplicates, missing_columns, quote, read_interval, read_pinned
 
 if TYPE_CHECKING:
@@ -53,8 +51,8 @@ class Prepared:
         spec: What the kernel does with them.
         fields: Spark fields of the scores table's keys, passthrough and outputs.
         key_fields: Spark fields of the keys.
-        config_sha256: Digest of the resolved config.
-        run_key: Digest of everything that decides the values.
+        key_material: Everything that decides the values.
+        content_key: Its digest.
     """
 
     job: Job
@@ -70,12 +68,18 @@ class Prepared:
     spec: KernelSpec
     fields: tuple[StructField, ...]
     key_fields: tuple[StructField, ...]
-    config_sha256: str
-    run_key: str
+    key_material: Mapping[str, Any]
+    content_key: str
 
 
-def prepare(spark: SparkSession, job: Job, interval: Interval) -> Prepared:
+def prepare(spark: SparkSession, job: Job, interval: Interval, *, model: ModelBytes | None = None) -> Prepared:
     """Pin input, lookups and model, and fit them together; reads metadata only.
+
+    Args:
+        spark: The session.
+        job: The job.
+        interval: The interval.
+        model: A model that is pinned already, in place of the job's.
 
     Raises:
         InputError: A table or column is missing or of the wrong kind.
@@ -84,31 +88,33 @@ def prepare(spark: SparkSession, job: Job, interval: Interval) -> Prepared:
         RegistryError: The registry cannot be reached.
     """
     config = job.config
-    pinned = _pin_input(spark, job, interval)
-    lookups = _pin_lookups(spark, job)
-    model, model_bytes = _pin_model(job)
+    pinned = pin_input(spark, job, interval)
+    lookups = pin_lookups(spark, job)
+    pinned_model, model_bytes = model or pin_job_model(job)
     source = read_interval(spark, pinned, interval, config.interval.column)
     _check_columns(config, source)
     compiled: dict[Place, CompiledSuite | None] = {"input": _compile(job, "input", _arrow_schema(source))}
-    chosen = choose_features(config, model)
+    chosen = choose_features(config, pinned_model)
     features = _feature_rows(spark, config, chosen, source, compiled["input"], lookups)
     schema = _arrow_schema(features.rows)
     types = dict(zip(schema.names, schema.types, strict=True))
     compiled["features"] = _compile(job, "features", schema)
-    inputs = match_inputs(model, config.model, features.features, types)
+    inputs = match_inputs(pinned_model, config.model, features.features, types)
     carried = [*config.input.key, *config.output.passthrough]
-    outputs = match_outputs(model, config.model, carried)
+    outputs = match_outputs(pinned_model, config.model, carried)
     scored = [pa.field(n, types[n]) for n in carried] + [pa.field(o.column, ARROW_TYPES[o.dtype]) for o in outputs]
     compiled["output"] = _compile(job, "output", pa.schema(scored))
     suites: dict[Place, CompiledSuite] = {p: c for p in PLACES if (c := compiled[p]) is not None}
-    spec = _kernel_spec(config, model, features, suites, inputs, outputs, types, scored)
+    spec = _kernel_spec(config, pinned_model, features, suites, inputs, outputs, types, scored)
     fields = _spark_fields(scored)
+    digests = {place: suite.suite.sha256 for place, suite in suites.items()}
+    material = key_material(config, interval, pinned, lookups, pinned_model, digests)
     return Prepared(
         job=job,
         interval=interval,
         input=pinned,
         lookups=lookups,
-        model=model,
+        model=pinned_model,
         model_bytes=model_bytes,
         suites=suites,
         source=source,
@@ -117,8 +123,8 @@ def prepare(spark: SparkSession, job: Job, interval: Interval) -> Prepared:
         spec=spec,
         fields=fields,
         key_fields=fields[: len(config.input.key)],
-        config_sha256=config_sha256(config),
-        run_key=make_run_key(config, interval, pinned, lookups, model, suites),
+        key_material=material,
+        content_key=digest_key(material),
     )
 
 
@@ -132,41 +138,6 @@ def choose_features(config: JobConfig, model: PinnedModel) -> tuple[FeatureConfi
     named = [name for columns in config.model.inputs.values() for name in columns]
     names = named or list(model.signature_inputs) or [tensor.name for tensor in model.inputs]
     return tuple(FeatureConfig(name=name) for name in dict.fromkeys(names))
-
-
-def make_run_key(
-    config: JobConfig,
-    interval: Interval,
-    pinned: PinnedTable,
-    lookups: Mapping[str, PinnedTable],
-    model: PinnedModel,
-    suites: Mapping[Place, CompiledSuite],
-) -> str:
-    """sha256 of everything that decides the values of one interval, and of nothing else.
-
-    Paths, engine, device, batch rows, the schedule and limits are recorded but not part of it: a faster engine or
-    a moved table scores nothing again.
-    """
-    plain = to_plain(config)
-    material: Any = {
-        "semantics": SEMANTICS,
-        "job": config.job,
-        "input": [pinned.table_id, pinned.fingerprint],
-        "interval": [interval.name, interval.grain],
-        "lookups": {name: [p.table_id, p.version, p.fingerprint] for name, p in lookups.items()},
-        "model": model.sha256,
-        "checks": {place: suite.suite.sha256 for place, suite in suites.items()},
-        "config": {
-            "interval": {k: plain["interval"][k] for k in ("column", "grain", "time_zone")},
-            "input": {k: plain["input"][k] for k in ("key", "on_duplicate_key")},
-            "lookups": {n: {k: v for k, v in c.items() if k != "table"} for n, c in plain["lookups"].items()},
-            "features": plain["features"],
-            "model": {k: plain["model"][k] for k in ("inputs", "outputs")},
-            "on_bad_score": plain["scoring"]["on_bad_score"],
-            "passthrough": plain["output"]["passthrough"],
-        },
-    }
-    return hashlib.sha256(rfc8785.dumps(material)).hexdigest()
 
 
 def describe_features(prepared: Prepared) -> tuple[dict[str, str], ...]:
@@ -190,19 +161,9 @@ def resolved_conf(job: Job) -> dict[str, str]:
     return {key: resolve(value, job.folder) for key, value in job.config.engine.conf.items()}
 
 
-def resolve_table(job: Job, table: str) -> str:
-    """A table's absolute path or catalog name."""
-    return resolve_path(table, job.folder)
-
-
 def code_version() -> str:
     """Version of the installed package."""
     return importlib.metadata.version("batchscore")
-
-
-def pinned_summary(pinned: PinnedTable) -> dict[str, Any]:
-    """A pinned table for the audit: all but the list of files."""
-    return {k: v for k, v in to_dict(pinned).items() if k != "paths"}
 
 
 def _kernel_spec(
@@ -235,41 +196,6 @@ def _kernel_spec(
         doubled="_doubled" in types,
         schema=stage_schema(scored, types["_raw"] if raw else None).serialize().to_pybytes(),
     )
-
-
-def _pin_input(spark: SparkSession, job: Job, interval: Interval) -> PinnedTable:
-    config = job.config.input
-    return pin_table(
-        spark,
-        resolve_table(job, config.table),
-        config.format,
-        named=config.table,
-        where="input.table",
-        interval=interval,
-        column=job.config.interval.column,
-    )
-
-
-def _pin_lookups(spark: SparkSession, job: Job) -> dict[str, PinnedTable]:
-    return {
-        name: pin_table(
-            spark,
-            resolve_table(job, lookup.table),
-            lookup.format,
-            named=lookup.table,
-            where=f"lookups.{name}.table",
-            interval=None,
-            column=None,
-        )
-        for name, lookup in job.config.lookups.items()
-    }
-
-
-def _pin_model(job: Job) -> tuple[PinnedModel, bytes]:
-    from batchscore.models.pin import pin_model  # noqa: PLC0415 - mlflow takes seconds to import
-
-    uri = job.config.registry.uri
-    return pin_model(job.config.model.uri, resolve_sqlite(uri, job.folder) if uri else None)
 
 
 def _compile(job: Job, place: Place, schema: pa.Schema) -> CompiledSuite | None:

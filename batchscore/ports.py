@@ -68,6 +68,16 @@ class TablePort(Protocol):
     def read(self) -> Any:
         """The rows of the latest version, as a DataFrame in the real stores."""
 
+    def read_at(self, version: int) -> Any:
+        """The rows of an older version.
+
+        Raises:
+            WriteError: The store does not keep them, or no longer.
+        """
+
+    def scan(self, columns: Sequence[str], where: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+        """Some columns of the rows whose values are among those given, for small tables."""
+
     def repair(self) -> None:
         """Finish what a writer that died after its commit left undone; nothing where a commit is all there is."""
 
@@ -79,3 +89,29 @@ class TablePort(Protocol):
 
     def lock(self) -> AbstractContextManager[None]:
         """Hold off other writers of this table, where the store alone would not."""
+
+
+class StagePort(Protocol):
+    """The folder in which runs keep their rows until these are published, each run under its id."""
+
+    def run_ids(self) -> list[str]:
+        """Runs that have a stage, whole or not."""
+
+    def claim(self, run_id: str) -> AbstractContextManager[None]:
+        """Show that this process works on a run's stage; the claim ends with the process at the latest.
+
+        Raises:
+            WriteError: Another process has claimed it.
+        """
+
+    def is_claimed(self, run_id: str) -> bool:
+        """Whether a process that may be alive works on a run's stage."""
+
+    def read_note(self, run_id: str) -> dict[str, Any] | None:
+        """What `write_note` left; None where there is nothing whole."""
+
+    def write_note(self, run_id: str, note: Mapping[str, Any]) -> None:
+        """Leave beside a stage what is known of its run, replacing what stands there."""
+
+    def remove(self, run_id: str) -> None:
+        """Remove a run's stage and note, if they stand."""

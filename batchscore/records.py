@@ -132,72 +132,39 @@ class ExpectationResult:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Plan:
-    """What a run would do, known from metadata alone."""
+class GateVerdict:
+    """The verdict of one gate on a whole run.
 
-    job: str
-    interval: str
-    interval_label: str
-    run_key: str
-    action: str
-    generation: int
-    config_sha256: str
-    input: PinnedTable
-    lookups: Mapping[str, PinnedTable]
-    model: PinnedModel
-    features: tuple[Mapping[str, str], ...]
-    checks: tuple[Mapping[str, str], ...]
-    outputs: Mapping[str, str]
-    columns: tuple[tuple[str, str], ...]
-    published: Mapping[str, Any] | None
-    submit_line: str
-    warnings: tuple[str, ...] = ()
+    Attributes:
+        gate: Its key under `gates`.
+        verdict: `pass`, `fail`, or `open` where there is too little to compare with.
+        on_fail: `hold`, `warn` or `record`.
+        found: What was found, with its figures.
+    """
 
-    def sheet(self) -> Sheet:
-        """The plan laid out."""
-        actions = {
-            "new": f"score and publish, generation {self.generation}",
-            "replace": f"score and publish, generation {self.generation}, replacing run {_run_of(self.published)}",
-            "unchanged": f"nothing: run {_run_of(self.published)} has published this run key",
-            "superseded": f"nothing: run {_run_of(self.published)} has replaced this run key (exit 11)",
-        }
-        facts: list[tuple[str, Any]] = [
-            ("would", actions[self.action]),
-            ("run key", self.run_key),
-            ("input", _table_line(self.input)),
-            *((f"lookup {name}", _table_line(pinned)) for name, pinned in self.lookups.items()),
-            ("model", f"{self.model.label} {_alias(self.model.alias)}sha256 {self.model.sha256[:16]}…"),
-            *self.outputs.items(),
-            *(("warning", warning) for warning in self.warnings),
-        ]
-        features = [[f["name"], f["type"], f["on_null"], f["from"]] for f in self.features]
-        checks = [
-            [c["rule"], c["expectation"], c["columns"], c["severity"], c["engine"], c["on_row_fail"]]
-            for c in self.checks
-        ]
-        return Sheet(
-            f"plan {self.job} · {self.interval_label}",
-            facts,
-            (
-                ("features", ("name", "type", "on null", "from"), features),
-                ("checks", ("rule", "expectation", "columns", "severity", "engine", "on row fail"), checks),
-                ("scores", ("column", "type"), self.columns),
-            ),
-            (("submit", self.submit_line),),
-        )
+    gate: str
+    verdict: Literal["pass", "fail", "open"]
+    on_fail: Literal["hold", "warn", "record"]
+    found: str
 
-    def __str__(self) -> str:
-        return self.sheet().text()
+    @property
+    def holds(self) -> bool:
+        """Whether it keeps the run from publishing."""
+        return self.verdict == "fail" and self.on_fail == "hold"
 
-    def _repr_html_(self) -> str:
-        return self.sheet().html()
+    @property
+    def sentence(self) -> str:
+        """The verdict in a line."""
+        return f"gate {self.gate}: {self.found}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunRecord:
     """One run attempt, as the audit keeps it; the scores commit carries its core.
 
-    Counts obey `read = scored + quarantined`. Times are ISO 8601 in UTC; durations are seconds.
+    Counts obey `read = scored + quarantined`. Times are ISO 8601 in UTC; durations are seconds. `content_key` says
+    what decides the values; `run_key` is the same for an ordinary run, and salted with the run's id for one that
+    publishes on purpose. `of` names the run whose rows are published again.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -209,6 +176,7 @@ class RunRecord:
     run_id: str
     generation: int
     run_key: str
+    content_key: str = ""
     config_sha256: str
     started_at: str
     ended_at: str
@@ -222,6 +190,9 @@ class RunRecord:
     counts: Mapping[str, int] = field(default_factory=dict)
     reasons: Mapping[str, int] = field(default_factory=dict)
     checks: tuple[Mapping[str, Any], ...] = ()
+    gates: tuple[Mapping[str, Any], ...] = ()
+    of: str | None = None
+    reason: str | None = None
     runtime: Mapping[str, Any] = field(default_factory=dict)
     timings_s: Mapping[str, float] = field(default_factory=dict)
     commits: Mapping[str, int] = field(default_factory=dict)
@@ -235,6 +206,8 @@ class RunRecord:
         facts: list[tuple[str, Any]] = [
             ("status", self.status),
             ("run", self.run_id),
+            ("of run", self.of),
+            ("reason", self.reason),
             ("generation", self.generation),
             ("run key", self.run_key),
             ("rows", {k: self.counts[k] for k in ("read", "scored", "quarantined") if k in self.counts}),
@@ -262,6 +235,7 @@ class RunRecord:
             [(name, value) for name, value in facts if value not in (None, "", {})],
             (
                 ("set aside, by reason", ("reason", "rows"), list(self.reasons.items())),
+                ("gates", ("gate", "verdict", "found"), [[g["gate"], g["verdict"], g["found"]] for g in self.gates]),
                 ("checks", names, checks),
             ),
         )
@@ -300,7 +274,8 @@ def record_from_dict(values: Mapping[str, Any]) -> RunRecord:
     """The record that `to_dict` wrote; keys of newer schema versions are left out."""
     known = {f.name for f in dataclasses.fields(RunRecord)}
     kept = {k: v for k, v in values.items() if k in known}
-    kept["checks"] = tuple(kept.get("checks") or ())
+    for name in ("checks", "gates"):
+        kept[name] = tuple(kept.get(name) or ())
     return RunRecord(**kept)
 
 
@@ -308,21 +283,3 @@ def _verdict(check: Mapping[str, Any]) -> str:
     if check["success"]:
         return "PASS"
     return {"critical": "FAIL", "warning": "WARN"}.get(check["severity"], "INFO")
-
-
-def _run_of(published: Mapping[str, Any] | None) -> str:
-    return str(published["run_id"]) if published else "?"
-
-
-def _alias(alias: str | None) -> str:
-    return f"(alias {alias}) " if alias else ""
-
-
-def _table_line(pinned: PinnedTable) -> str:
-    version = f"version {pinned.version}" if pinned.version is not None else "as listed"
-    parts = [f"{pinned.table} at {version}"]
-    if pinned.files is not None:
-        parts.append(f"{pinned.files} file{'s' if pinned.files != 1 else ''}")
-    if pinned.rows is not None:
-        parts.append(f"{pinned.rows:,} rows")
-    return ", ".join(parts)

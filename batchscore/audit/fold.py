@@ -10,11 +10,13 @@ from typing import Any
 
 from batchscore.audit.chain import GENESIS, seal
 from batchscore.errors import WriteError
+from batchscore.hooks import reached
 from batchscore.ports import Commit, TablePort
 
 HEAD_KEY = "batchscore_chain"
 CHAIN_ID = "chain"
 MAX_TRIES = 10
+SEEN_BY_ANYBODY = ("abandoned", "discard")
 # Maintenance that changes no row, and our own creation of the table.
 QUIET_OPERATIONS = frozenset(
     {
@@ -81,7 +83,8 @@ def fold(
         scores: The scores table, whose log is projected.
         audit: The audit table.
         frame_schema: Its columns.
-        events: Records of runs that left no scores commit, such as failed ones.
+        events: Records of runs that left no scores commit, such as failed ones, and of decisions. An `abandoned` or
+            `discard` that the audit has already, by whoever saw it first, is left out.
         additions: Run id to what the record could not know before its commit, such as publish timings.
 
     Returns:
@@ -96,9 +99,10 @@ def fold(
             version = audit.version()
             head = read_head(audit)
             commits = scores.commits(head.scores_version) if scores.exists() else []
-            records = [*_project(commits, scores, audit, additions or {}), *events]
+            records = [*_project(commits, scores, audit, additions or {}), *_leave_out_known(events, audit)]
             if not records:
                 return head
+            reached("audit.begun")
             rows, end = _seal_all(records, head, commits)
             metadata = json.dumps(
                 {HEAD_KEY: {"seq": end.seq, "sha256": end.sha256, "scores_version": end.scores_version}}
@@ -109,7 +113,9 @@ def fold(
                 )
             except Exception as error:  # whatever it says, only the log decides
                 failure = error
+            reached("audit.written")
             if any(commit.metadata == metadata for commit in audit.commits(version)):
+                reached("audit.found")
                 return end
     raise WriteError(
         f"audit {audit.location}: expected {len(records)} records to be appended; they did not land in {MAX_TRIES} "
@@ -127,6 +133,18 @@ def _seal_all(records: Sequence[Mapping[str, Any]], head: Head, commits: Sequenc
         rows.append(row)
     version = commits[-1].version if commits else head.scores_version
     return rows, Head(seq, sha256, version)
+
+
+def _leave_out_known(events: Sequence[Mapping[str, Any]], audit: TablePort) -> list[Mapping[str, Any]]:
+    """The events without those that anybody who looks may add, where somebody else did."""
+    shared = [event for event in events if event["kind"] in SEEN_BY_ANYBODY]
+    if not shared:
+        return list(events)
+    known = set()
+    for row in audit.scan(["record"], {"kind": SEEN_BY_ANYBODY}):
+        record = json.loads(row["record"])
+        known.add((record["kind"], record.get("run_id"), record.get("of")))
+    return [event for event in events if (event["kind"], event.get("run_id"), event.get("of")) not in known]
 
 
 def _project(

@@ -21,7 +21,8 @@ from batchscore.session import fetch_jars, find_jars
 if TYPE_CHECKING:
     from batchscore.config import Job
     from batchscore.demo.build import DemoPaths
-    from batchscore.records import Plan, RunRecord
+    from batchscore.plans import Plan
+from batchscore.records import RunRecord
 
 DAY = "2013-10-01"
 FOLLOWING_DAY = "2013-10-02"

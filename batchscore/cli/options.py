@@ -30,7 +30,10 @@ def config_argument(command: F) -> F:
 
 def interval_option(command: F) -> F:
     """--interval."""
-    text = "One unit of the job's grain, such as 2013-10-01; left out for a snapshot."
+    text = (
+        "One unit of the job's grain, such as 2013-10-01; or latest, the newest of the job's that is complete; or "
+        "yesterday. Left out for a snapshot."
+    )
     return click.option("--interval", metavar="INTERVAL", help=text)(command)
 
 

@@ -17,6 +17,8 @@ from batchscore.config import (
     JobConfig,
     LookupConfig,
 )
+from batchscore.errors import ConfigError
+from batchscore.intervals import Interval, parse_unit
 from batchscore.references import has_reference
 
 Path = tuple[str | int, ...]
@@ -92,6 +94,27 @@ def _check_interval(interval: IntervalConfig) -> Iterator[Finding]:
     except (ZoneInfoNotFoundError, ValueError, OSError):
         expected = "expected an IANA time zone such as 'UTC' or 'America/New_York'"
         yield Finding(("interval", "time_zone"), "unknown-zone", expected, tuple(sorted(available_timezones())))
+    else:
+        yield from _check_calendar(interval)
+
+
+def _check_calendar(interval: IntervalConfig) -> Iterator[Finding]:
+    """`start` and `end` name intervals of the grain, one after the other."""
+    reads: tuple[Path, ...] = (("interval", "grain"), ("interval", "time_zone"))
+    units: dict[str, Interval] = {}
+    for key, text in (("start", interval.start), ("end", interval.end)):
+        where: Path = ("interval", key)
+        if text is not None and interval.grain == "snapshot":
+            what = f"a snapshot takes the whole table at any time; remove `{key}`"
+            yield Finding(where, "not-used", what, reads=reads)
+        elif text is not None:
+            try:
+                units[key] = parse_unit(text, interval.grain, interval.time_zone, "")
+            except ConfigError as error:
+                yield Finding(where, "bad-interval", str(error), reads=reads)
+    if len(units) == 2 and units["end"].name <= units["start"].name:
+        what = f"expected one {interval.grain} after `start`, {units['start'].label}; the job would never be due"
+        yield Finding(("interval", "end"), "out-of-range", what, reads=(*reads, ("interval", "start")))
 
 
 def _check_columns(job: JobConfig) -> Iterator[Finding]:
@@ -203,6 +226,20 @@ def _check_limits(job: JobConfig) -> Iterator[Finding]:
         yield Finding(("checks", "max_quarantine_rows"), "out-of-range", "expected 0 or more rows")
     if job.scoring.batch_rows != "auto" and not 1 <= job.scoring.batch_rows <= MAX_BATCH_ROWS:
         yield Finding(("scoring", "batch_rows"), "out-of-range", f"expected 'auto' or 1 to {MAX_BATCH_ROWS} rows")
+    if job.output.stage_retention_d < 1:
+        yield Finding(("output", "stage_retention_d"), "out-of-range", "expected 1 or more days")
+
+
+def _check_gates(job: JobConfig) -> Iterator[Finding]:
+    volume = job.gates.volume
+    if volume is None:
+        return
+    least, most = volume.of_median
+    if not 0 <= least < most:
+        what = "expected two multiples of the median, the smaller first, such as [0.5, 2.0]"
+        yield Finding(("gates", "volume", "of_median"), "out-of-range", what)
+    if volume.last < 1:
+        yield Finding(("gates", "volume", "last"), "out-of-range", "expected 1 or more intervals")
 
 
 def _check_engine(job: JobConfig) -> Iterator[Finding]:
@@ -269,6 +306,7 @@ _CHECKS: tuple[Callable[[JobConfig], Iterator[Finding]], ...] = (
     _check_model,
     _check_model_inputs,
     _check_limits,
+    _check_gates,
     _check_engine,
     _check_places,
     _check_texts,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from batchscore.errors import RunSuperseded, WriteError
+from batchscore.hooks import reached
 from batchscore.ports import Commit, TablePort
 
 METADATA_KEY = "batchscore"
@@ -23,7 +24,7 @@ class Attempt:
         job: Job name.
         interval: Value of `_interval`.
         run_id: Fresh id of this run.
-        run_key: What it would publish, by content.
+        run_key: What it would publish, by content; salted with the run's id where it publishes on purpose.
         generation: One above the interval's last transaction version.
         planned_version: Version of the scores table that the plan saw.
         metadata: Canonical JSON that the scores commit carries.
@@ -107,15 +108,20 @@ def publish(
     version = None
     if quarantined is not None:
         step("quarantine")
+        reached("quarantine.begun")
         version = _append_quarantine(quarantine, attempt, quarantined)
+        reached("quarantine.found")
     step("scores")
+    reached("scores.begun")
     failure: Exception | None = None
     for _ in range(MAX_TRIES):
         with scores.lock():
             failure = _try_replace(scores, attempt, scored)
+            reached("scores.written")
             step("read-back")
             found = _read_back(scores, attempt, version)
         if found is not None:
+            reached("scores.found")
             return found
         if scores.txn_version(application_id(attempt.job, attempt.interval)) >= attempt.generation:
             raise RunSuperseded(_superseded(scores, attempt))
@@ -152,7 +158,8 @@ def _read_back(scores: TablePort, attempt: Attempt, quarantine_version: int | No
                 scores_version=commit.version,
                 quarantine_version=quarantine_version,
             )
-        same_key = (commit.version, str(core.get("run_id"))) if core.get("run_key") == attempt.run_key else None
+        content_key = core.get("content_key") or core.get("run_key")
+        same_key = (commit.version, str(core.get("run_id"))) if content_key == attempt.run_key else None
     if same_key is None:
         return None
     return Published(
@@ -165,22 +172,26 @@ def _append_quarantine(quarantine: TablePort, attempt: Attempt, rows: Any) -> in
     failure: Exception | None = None
     for _ in range(MAX_TRIES):
         with quarantine.lock():
-            before = quarantine.version()
-            try:
-                quarantine.append(rows, app_id=app_id, txn_version=1, metadata=json.dumps({"run_id": attempt.run_id}))
-            except Exception as error:  # whatever it says, only the log decides
-                failure = error
+            if quarantine.txn_version(app_id) < 1:  # else an earlier try of this run has landed
+                try:
+                    metadata = json.dumps({"run_id": attempt.run_id})
+                    quarantine.append(rows, app_id=app_id, txn_version=1, metadata=metadata)
+                except Exception as error:  # whatever it says, only the log decides
+                    failure = error
+                reached("quarantine.written")
             if quarantine.txn_version(app_id) >= 1:
-                return _find_version(quarantine, before, attempt.run_id)
+                return _find_version(quarantine, attempt.run_id)
     raise WriteError(
         f"quarantine {quarantine.location}: expected the rows of run {attempt.run_id} in its log; found none after "
         f"{MAX_TRIES} tries{_told(failure)}. Nothing was published; mend the cause and run again."
     ) from failure
 
 
-def _find_version(quarantine: TablePort, before: int, run_id: str) -> int:
-    for commit in quarantine.commits(before):
-        if commit.metadata and run_id in commit.metadata:
+def _find_version(quarantine: TablePort, run_id: str) -> int:
+    """The version that added a run's rows: most often the last."""
+    for version in range(quarantine.version(), -1, -1):
+        commit = next(iter(quarantine.commits(version - 1)), None)
+        if commit is not None and commit.metadata and run_id in commit.metadata:
             return commit.version
     return quarantine.version()
 

@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
+from batchscore.errors import WriteError
 from batchscore.ports import Commit
 from batchscore.tables.locations import read_file, write_file
 from batchscore.tables.locks import hold_lock
 from batchscore.tables.log import DeltaLog
+from batchscore.tables.read import scan_rows
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -100,6 +102,25 @@ class DeltaTable:
     def read(self) -> DataFrame:
         """The latest version of the table."""
         return self._spark.read.format("delta").load(self.location)
+
+    def read_at(self, version: int) -> DataFrame:
+        """The rows of an older version.
+
+        Raises:
+            WriteError: Delta refuses it: its files are older than the table promises to keep them.
+        """
+        frame = self._spark.read.format("delta").option("versionAsOf", str(version))
+        try:
+            return frame.load(self.location)
+        except Exception as error:
+            raise WriteError(
+                f"{self.location}: expected to read version {version}; Delta no longer keeps it "
+                "(delta.deletedFileRetentionDuration, delta.logRetentionDuration). Score the interval again instead."
+            ) from error
+
+    def scan(self, columns: Sequence[str], where: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+        """Some columns of the rows whose values are among those given."""
+        return scan_rows(self.read(), columns, where)
 
     def repair(self) -> None:
         """Nothing: a Delta commit needs no second step."""

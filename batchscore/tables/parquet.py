@@ -35,6 +35,7 @@ from batchscore.tables.locations import exists, list_names, modified_s, move, re
 from batchscore.tables.locks import hold_lock, local_path
 from batchscore.tables.parquet_files import find_files, partition_folder, write_files
 from batchscore.tables.parquet_log import Entry, ParquetLog
+from batchscore.tables.read import scan_rows
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -133,6 +134,21 @@ class ParquetTable:
         """A few records as rows for `append`."""
         rows = [tuple(record[field.name] for field in schema.fields) for record in records]
         return self._spark.createDataFrame(rows, schema).coalesce(1)
+
+    def read_at(self, version: int) -> DataFrame:
+        """Refuses: what was replaced is gone.
+
+        Raises:
+            WriteError: Always.
+        """
+        raise WriteError(
+            f"{self.location}: expected a table that keeps older versions; plain Parquet output keeps none. "
+            "Score the interval again with the older model (--set model.uri=…), or write Delta."
+        )
+
+    def scan(self, columns: Sequence[str], where: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+        """Some columns of the rows whose values are among those given."""
+        return scan_rows(self.read(), columns, where)
 
     def read(self) -> DataFrame:
         """The latest version of the table, its columns in their order and with their types."""

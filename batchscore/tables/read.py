@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from batchscore.errors import InputError
 from batchscore.intervals import Interval
@@ -67,6 +67,13 @@ def interval_condition(frame: DataFrame, interval: Interval, column: str | None,
         )
     name = F.col(quote(column))
     return (name >= F.expr(first)) & (name < F.expr(last))
+
+
+def scan_rows(frame: DataFrame, columns: Sequence[str], where: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    """Some columns of the rows of a small table whose values are among those given."""
+    for name, values in where.items():
+        frame = frame.where(frame[quote(name)].isin(list(values)))
+    return [row.asDict() for row in frame.select(*[quote(name) for name in columns]).collect()]
 
 
 def find_duplicates(frame: DataFrame, key: Sequence[str]) -> DataFrame:

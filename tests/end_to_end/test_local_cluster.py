@@ -20,6 +20,8 @@ SETS = (
     "engine.conf={spark.scheduler.minRegisteredResourcesRatio: '1.0'}",  # both workers are there before the first task
     "interval.grain=week",  # a week's files are enough for two tasks
     "interval.schedule=weekly",
+    "interval.start=2013-W01",
+    "interval.end=2014-W01",
     "output.scores=tables/by_week",
 )
 

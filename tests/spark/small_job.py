@@ -96,7 +96,7 @@ class SmallJob:
         return [r.asDict(recursive=True) for r in self.outputs().open_quarantine().collect()]
 
     def audit(self) -> list[dict[str, Any]]:
-        return list(reversed(self.outputs().records()))
+        return self.outputs().ledger.records({})
 
     def versions(self) -> dict[str, int]:
         """Versions of the three tables: what a run that does nothing leaves as they were."""

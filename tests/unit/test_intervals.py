@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 
 from batchscore.config import Grain
 from batchscore.errors import ConfigError
-from batchscore.intervals import SNAPSHOT, Interval, format_utc, make_interval, midnight, parse_interval
+from batchscore.intervals import (
+    SNAPSHOT,
+    Interval,
+    find_interval,
+    format_utc,
+    make_interval,
+    midnight,
+    parse_interval,
+)
 
 NEW_YORK, LORD_HOWE = "America/New_York", "Australia/Lord_Howe"
 ZONES = [NEW_YORK, "Europe/Berlin", LORD_HOWE]
@@ -67,6 +75,7 @@ def test_local_times_are_the_wall_clock() -> None:
 @pytest.mark.parametrize("text", [None, "snapshot"])
 def test_snapshot(text: str | None) -> None:
     interval = parse_interval(text, "snapshot", "UTC")
+    assert find_interval(SNAPSHOT, "snapshot", "UTC") == interval
     assert interval == Interval("snapshot", SNAPSHOT, None, None, "UTC")
     assert (interval.name, str(interval), interval.local_start, interval.local_end) == (
         "snapshot",
@@ -144,6 +153,7 @@ def test_chained_intervals_meet_and_read_back(grain: Grain, zone: str, first: da
         assert parse_interval(interval.label, grain, zone) == interval
         labels.append(interval.label)
         names.append(interval.name)
+        assert find_interval(interval.name, grain, zone) == interval
         start = interval.end
     assert start == end  # the grid of the coarser units is met again
     assert len(set(labels)) == len(labels)

@@ -300,13 +300,30 @@ def walk(schema: Any) -> list[dict[str, Any]]:
     return []
 
 
+@pytest.mark.parametrize(
+    ("text", "end"),
+    [
+        ("{column: day, start: 2013-01-01, end: 2014-01-01}", "2014-01-01"),
+        ("{column: day, start: '2013-01-01', end: 2014-01-01}", "2014-01-01"),
+        ("{column: t, grain: hour, start: 2013-01-01T00, end: 2013-01-01T05Z}", "2013-01-01T05Z"),
+        ("{column: day, grain: week, start: 2013-W01, end: 2014-W01}", "2014-W01"),
+        ("{column: day, grain: month, end: 2014-01}", "2014-01"),
+        ("{column: day, start: 2013-01-01}", None),
+    ],
+)
+def test_a_calendar_needs_no_quotes(tmp_path: Path, text: str, end: str | None) -> None:
+    job = load_text(tmp_path, make_text(interval=f"interval: {text}"))
+    assert job.config.interval.end == end
+    assert load_text(tmp_path, dump_yaml(job.config)).config.interval == job.config.interval
+
+
 def test_schema_is_closed_described_and_by_yaml_key() -> None:
     schema = job_schema()
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     assert schema["title"] == "batchscore job"
     assert schema["required"] == ["job", "interval", "input", "model", "output"]
     objects = [found for found in walk(schema) if "properties" in found and "type" in found]
-    assert len(objects) == 13
+    assert len(objects) == 15
     for found in objects:
         assert found["additionalProperties"] is False
         assert found["description"].endswith(".")

@@ -211,6 +211,45 @@ CASES: dict[str, tuple[str, Expected]] = {
         make_text(interval="interval: {column: day, time_zone: ../../etc/passwd}"),
         [("unknown-zone", 2, "expected an IANA time zone")],
     ),
+    "start of another grain": (
+        make_text(interval="interval: {column: day, grain: week, start: 2013-01-01}"),
+        [("bad-interval", 2, "`interval.start`: expected one week of the calendar, as 2013-W40 (ISO week)")],
+    ),
+    "end that is no day": (
+        make_text(interval="interval: {column: day, start: 2013-01-01, end: 2013-02-29}"),
+        [("bad-interval", 2, "`interval.end`: expected one day of the calendar, as 2013-10-01")],
+    ),
+    "start at an hour shown twice": (
+        make_text(interval="interval: {column: t, grain: hour, time_zone: Europe/Berlin, start: 2013-10-27T02}"),
+        [("bad-interval", 2, "`interval.start`: the clock of Europe/Berlin shows this hour twice or never")],
+    ),
+    "start with its end in one": (
+        make_text(interval="interval: {column: day, start: 2013-01-01/2013-01-02}"),
+        [("bad-interval", 2, "`interval.start`: expected one day of the calendar")],
+    ),
+    "end at the start": (
+        make_text(interval="interval: {column: day, start: 2013-01-01, end: 2013-01-01}"),
+        [("out-of-range", 2, "`interval.end`: expected one day after `start`, 2013-01-01; the job would never be due")],
+    ),
+    "end before the start": (
+        make_text(interval="interval: {column: day, grain: month, start: 2013-02, end: 2012-11}"),
+        [("out-of-range", 2, "`interval.end`: expected one month after `start`, 2013-02")],
+    ),
+    "snapshot with a calendar": (
+        make_text(interval="interval: {grain: snapshot, start: 2013-01-01, end: 2014-01-01}"),
+        [
+            ("not-used", 2, "`interval.start`: a snapshot takes the whole table at any time; remove `start`"),
+            ("not-used", 2, "`interval.end`: a snapshot takes the whole table at any time; remove `end`"),
+        ],
+    ),
+    "start in a zone that is none": (
+        make_text(interval="interval: {column: day, time_zone: Mars/Olympus, start: 2013-13-01}"),
+        [("unknown-zone", 2, "expected an IANA time zone")],
+    ),
+    "start of a grain that is none": (
+        make_text(interval="interval: {column: day, grain: dayly, start: 2013-W01}"),
+        [("wrong-choice", 2, "did you mean 'day'?")],
+    ),
     "empty table": (make_text(input="input: {table: ''}"), [("empty", 3, "`input.table`: expected a name or path")]),
     "empty suite": (make_text(checks="checks: {input: ' '}"), [("empty", 6, "leave the key out if there is none")]),
     "doubled key column": (

@@ -1,0 +1,73 @@
+"""Run keys: what decides the values of an interval, its digest, and where two of them differ."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import rfc8785
+
+from batchscore.config import JobConfig, to_plain
+from batchscore.intervals import Interval
+from batchscore.records import SEMANTICS, PinnedModel, PinnedTable, Place
+
+
+def key_material(
+    config: JobConfig,
+    interval: Interval,
+    pinned: PinnedTable,
+    lookups: Mapping[str, PinnedTable],
+    model: PinnedModel,
+    suites: Mapping[Place, str],
+) -> dict[str, Any]:
+    """Everything that decides the values of one interval, and nothing else.
+
+    Paths, engine, device, batch rows, the schedule and limits are recorded but not part of it: a faster engine or
+    a moved table scores nothing again.
+
+    Args:
+        config: The job's config.
+        interval: The interval.
+        pinned: The pinned input.
+        lookups: The pinned lookup tables.
+        model: The pinned model.
+        suites: Digest of each suite, by place.
+    """
+    plain = to_plain(config)
+    return {
+        "semantics": SEMANTICS,
+        "job": config.job,
+        "input": [pinned.table_id, pinned.fingerprint],
+        "interval": [interval.name, interval.grain],
+        "lookups": {name: [p.table_id, p.version, p.fingerprint] for name, p in lookups.items()},
+        "model": model.sha256,
+        "checks": dict(suites),
+        "config": {
+            "interval": {k: plain["interval"][k] for k in ("column", "grain", "time_zone")},
+            "input": {k: plain["input"][k] for k in ("key", "on_duplicate_key")},
+            "lookups": {n: {k: v for k, v in c.items() if k != "table"} for n, c in plain["lookups"].items()},
+            "features": plain["features"],
+            "model": {k: plain["model"][k] for k in ("inputs", "outputs")},
+            "on_bad_score": plain["scoring"]["on_bad_score"],
+            "passthrough": plain["output"]["passthrough"],
+        },
+    }
+
+
+def digest_key(material: Mapping[str, Any]) -> str:
+    """The run key: sha256 of what decides the values, as canonical JSON."""
+    return hashlib.sha256(rfc8785.dumps(dict(material))).hexdigest()
+
+
+def find_differences(old: Any, new: Any, where: str = "") -> list[str]:
+    """Where two key materials differ, as dotted paths such as `features.columns[1].sql`."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        names = [*old, *(name for name in new if name not in old)]
+        # the config's own paths are what users know
+        parts = ((name, where if name == "config" else f"{where}.{name}".lstrip(".")) for name in names)
+        return [d for name, place in parts for d in find_differences(old.get(name), new.get(name), place)]
+    if where.startswith("features.") and isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        pairs = enumerate(zip(old, new, strict=True))
+        return [d for i, (before, after) in pairs for d in find_differences(before, after, f"{where}[{i}]")]
+    return [] if old == new else [where]

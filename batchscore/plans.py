@@ -1,0 +1,92 @@
+"""Plans: what a run would do, known from metadata alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from batchscore.records import PinnedModel, PinnedTable
+from batchscore.rendering import Sheet
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """What a run would do, known from metadata alone."""
+
+    job: str
+    interval: str
+    interval_label: str
+    run_key: str
+    action: str
+    generation: int
+    config_sha256: str
+    input: PinnedTable
+    lookups: Mapping[str, PinnedTable]
+    model: PinnedModel
+    features: tuple[Mapping[str, str], ...]
+    checks: tuple[Mapping[str, str], ...]
+    outputs: Mapping[str, str]
+    columns: tuple[tuple[str, str], ...]
+    published: Mapping[str, Any] | None
+    submit_line: str
+    warnings: tuple[str, ...] = ()
+
+    def sheet(self) -> Sheet:
+        """The plan laid out."""
+        actions = {
+            "new": f"score and publish, generation {self.generation}",
+            "replace": f"score and publish, generation {self.generation}, replacing run {_run_of(self.published)}",
+            "unchanged": f"nothing: run {_run_of(self.published)} has published this run key",
+            "superseded": f"nothing: run {_run_of(self.published)} has replaced this run key (exit 11)",
+            "held": "nothing: a run of this key is held; publish or discard it (exit 10)",
+            "blocked": "nothing: the interval is blocked (exit 12)",
+        }
+        facts: list[tuple[str, Any]] = [
+            ("would", actions[self.action]),
+            ("run key", self.run_key),
+            ("input", _table_line(self.input)),
+            *((f"lookup {name}", _table_line(pinned)) for name, pinned in self.lookups.items()),
+            ("model", f"{self.model.label} {_alias(self.model.alias)}sha256 {self.model.sha256[:16]}…"),
+            *self.outputs.items(),
+            *(("warning", warning) for warning in self.warnings),
+        ]
+        features = [[f["name"], f["type"], f["on_null"], f["from"]] for f in self.features]
+        checks = [
+            [c["rule"], c["expectation"], c["columns"], c["severity"], c["engine"], c["on_row_fail"]]
+            for c in self.checks
+        ]
+        return Sheet(
+            f"plan {self.job} · {self.interval_label}",
+            facts,
+            (
+                ("features", ("name", "type", "on null", "from"), features),
+                ("checks", ("rule", "expectation", "columns", "severity", "engine", "on row fail"), checks),
+                ("scores", ("column", "type"), self.columns),
+            ),
+            (("submit", self.submit_line),),
+        )
+
+    def __str__(self) -> str:
+        return self.sheet().text()
+
+    def _repr_html_(self) -> str:
+        return self.sheet().html()
+
+
+def _run_of(published: Mapping[str, Any] | None) -> str:
+    return str(published["run_id"]) if published else "?"
+
+
+def _alias(alias: str | None) -> str:
+    return f"(alias {alias}) " if alias else ""
+
+
+def _table_line(pinned: PinnedTable) -> str:
+    version = f"version {pinned.version}" if pinned.version is not None else "as listed"
+    parts = [f"{pinned.table} at {version}"]
+    if pinned.files is not None:
+        parts.append(f"{pinned.files} file{'s' if pinned.files != 1 else ''}")
+    if pinned.rows is not None:
+        parts.append(f"{pinned.rows:,} rows")
+    return ", ".join(parts)
