@@ -9,11 +9,31 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from batchscore.api import load, plan, preview, quarantine, run, runs, scores, show, spark_session
+    from batchscore.api import (
+        backfill,
+        block,
+        discard,
+        load,
+        plan,
+        preview,
+        publish_held,
+        quarantine,
+        release,
+        repair,
+        resume,
+        rollback,
+        run,
+        runs,
+        scores,
+        show,
+        spark_session,
+        status,
+        unblock,
+    )
     from batchscore.config import Job, JobConfig
     from batchscore.errors import BatchscoreError
     from batchscore.plans import Plan
-from batchscore.records import RunRecord
+    from batchscore.records import RunRecord
 
 _HOMES = {
     "BatchscoreError": "errors",
@@ -21,15 +41,25 @@ _HOMES = {
     "JobConfig": "config",
     "Plan": "plans",
     "RunRecord": "records",
+    "backfill": "api",
+    "block": "api",
+    "discard": "api",
     "load": "api",
     "plan": "api",
     "preview": "api",
+    "publish_held": "api",
     "quarantine": "api",
+    "release": "api",
+    "repair": "api",
+    "resume": "api",
+    "rollback": "api",
     "run": "api",
     "runs": "api",
     "scores": "api",
     "show": "api",
     "spark_session": "api",
+    "status": "api",
+    "unblock": "api",
 }
 
 __all__ = [
@@ -38,15 +68,25 @@ __all__ = [
     "JobConfig",
     "Plan",
     "RunRecord",
+    "backfill",
+    "block",
+    "discard",
     "load",
     "plan",
     "preview",
+    "publish_held",
     "quarantine",
+    "release",
+    "repair",
+    "resume",
+    "rollback",
     "run",
     "runs",
     "scores",
     "show",
     "spark_session",
+    "status",
+    "unblock",
 ]
 
 

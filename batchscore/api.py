@@ -6,81 +6,34 @@ import importlib
 import os
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from batchscore import loading
 from batchscore.attempts import Progress, silent
+from batchscore.backfills import Backfill, plan_backfill
 from batchscore.config import Job
+from batchscore.decisions import block_intervals, discard_run, free_intervals, release_interval
+from batchscore.errors import ConfigError
 from batchscore.interrupts import call_interruptibly
 from batchscore.intervals import Interval
 from batchscore.ledger import find_run
+from batchscore.listings import EventList, Preview, RunList
+from batchscore.outcomes import BackfillResult, Only
 from batchscore.outputs import open_outputs
 from batchscore.pipeline import plan_interval, preview_interval, run_interval
 from batchscore.planning import resolved_conf
 from batchscore.plans import Plan
 from batchscore.records import RunRecord, record_from_dict
-from batchscore.rendering import Sheet
-from batchscore.schedules import resolve_interval
+from batchscore.republish import override_held, resume_run, rollback_interval
+from batchscore.schedules import list_intervals, resolve_interval
 from batchscore.session import cancel_jobs, needs_delta, open_session
+from batchscore.states import Status, read_status
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 JobOrPath = Job | str | os.PathLike[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Preview:
-    """Some scored rows of an interval, with their outcome; nothing of it was published."""
-
-    title: str
-    rows: tuple[dict[str, Any], ...]
-
-    def sheet(self) -> Sheet:
-        """The rows laid out."""
-        names = [n for n in (self.rows[0] if self.rows else {}) if n != "_reasons"]
-        lines = [[*(row[n] for n in names), _reasons(row)] for row in self.rows]
-        return Sheet(self.title, (("rows", len(self.rows)),), (("scored", (*names, "reasons"), lines),))
-
-    def __str__(self) -> str:
-        return self.sheet().text()
-
-    def _repr_html_(self) -> str:
-        return self.sheet().html()
-
-
-@dataclass(frozen=True, slots=True)
-class RunList:
-    """Run attempts of a job, newest first."""
-
-    job: str
-    records: tuple[dict[str, Any], ...]
-
-    def sheet(self) -> Sheet:
-        """The runs laid out."""
-        names = ("run", "kind", "status", "interval", "generation", "model", "read", "scored", "quarantined", "error")
-        lines = [
-            [
-                r.get("run_id"),
-                r["kind"],
-                r.get("status"),
-                str(r.get("interval_label", "")).partition(" (")[0],
-                r.get("generation"),
-                _model(r),
-            ]
-            + [r.get("counts", {}).get(key) for key in ("read", "scored", "quarantined")]
-            + [r.get("error_type") if r.get("status") != "cancelled" else None]
-            for r in self.records
-        ]
-        return Sheet(f"runs {self.job}", (), (("newest first", names, lines),))
-
-    def __str__(self) -> str:
-        return self.sheet().text()
-
-    def _repr_html_(self) -> str:
-        return self.sheet().html()
 
 
 def load(path: JobOrPath, sets: Sequence[str] = ()) -> Job:
@@ -168,6 +121,133 @@ def show(job: JobOrPath, run_id: str) -> RunRecord:
     return record_from_dict(find_run(ledger, run_id))
 
 
+def status(job: JobOrPath, start: str | None = None, end: str | None = None, *, quick: bool = False) -> Status:
+    """How the intervals of a job stand: done, stale, held, failed, missing or blocked.
+
+    Args:
+        job: The job or its file.
+        start: First interval; without it, every interval that is known or due by the schedule.
+        end: The first interval that is not looked at any more.
+        quick: Look at the audit alone, and at neither tables nor registry: no interval is found stale then.
+    """
+    job = load(job)
+    chosen = _range(job, start, end)
+    return read_status(spark_session(job), job, chosen, datetime.now(UTC), quick=quick)
+
+
+def open_backfill(job: JobOrPath, start: str | None = None, end: str | None = None, **choice: Any) -> Backfill:
+    """Plan a backfill that can then be run; see `backfill` for the arguments."""
+    job = load(job)
+    chosen = _range(job, start, end)
+    return plan_backfill(spark_session(job), job, chosen, datetime.now(UTC), **choice)
+
+
+def backfill(
+    job: JobOrPath,
+    start: str | None = None,
+    end: str | None = None,
+    *,
+    only: Only = "all",
+    limit: int | None = None,
+    parallel: int = 1,
+    model: Literal["pinned", "as-of"] = "pinned",
+    newest_first: bool = False,
+    keep_going: bool = False,
+    force: bool = False,
+    progress: Progress = silent,
+) -> BackfillResult:
+    """Run the intervals from `start` up to, but not with, `end` that are not done; started again, it does what is left.
+
+    Args:
+        job: The job or its file.
+        start: First interval, such as `2013-10-01`; without it, every interval that is known or due by the schedule.
+        end: The first interval that is not run any more.
+        only: `missing`, `failed` or `stale` intervals, or `all` of these.
+        limit: At most so many.
+        parallel: So many at a time.
+        model: `pinned`: what the job's alias names now, for all of them; `as-of`: the version that this job's audit
+            shows for each interval, or for the last one before it.
+        newest_first: Begin with the newest.
+        keep_going: Go on after an interval that failed or is held.
+        force: Run intervals that are done, too, and publish them again.
+        progress: Called with a line as each interval begins and ends.
+
+    Returns:
+        What became of each interval; a failure is an outcome, and not an exception.
+
+    Raises:
+        ConfigError: The range is none.
+    """
+    opened = open_backfill(job, start, end, only=only, limit=limit, model=model, newest_first=newest_first, force=force)
+    return call_interruptibly(
+        lambda: opened.run(parallel=parallel, keep_going=keep_going, progress=progress), cancel_jobs
+    )
+
+
+def resume(job: JobOrPath, run_id: str, *, progress: Progress = silent) -> RunRecord:
+    """Publish the finished stage of a run that was stopped or failed after scoring; nothing is scored again."""
+    job = load(job)
+    spark = spark_session(job)
+    return call_interruptibly(lambda: resume_run(spark, job, run_id, progress=progress), cancel_jobs)
+
+
+def publish_held(job: JobOrPath, run_id: str, *, override: str, progress: Progress = silent) -> RunRecord:
+    """Publish what a gate holds, for a reason that the audit keeps."""
+    job = load(job)
+    spark = spark_session(job)
+    return call_interruptibly(lambda: override_held(spark, job, run_id, override, progress=progress), cancel_jobs)
+
+
+def discard(job: JobOrPath, run_id: str, reason: str | None = None) -> EventList:
+    """Drop the staged rows of a held, failed or abandoned run."""
+    job = load(job)
+    event = discard_run(open_outputs(spark_session(job), job), job, run_id, reason)
+    return EventList(f"discard {job.config.job}", (event,))
+
+
+def rollback(
+    job: JobOrPath, interval: str | None, to: str, reason: str | None = None, *, progress: Progress = silent
+) -> RunRecord:
+    """Restore an interval's rows as an older run published them, and pin its model for the interval until `release`."""
+    job = load(job)
+    chosen = _interval(job, interval)
+    spark = spark_session(job)
+    return call_interruptibly(lambda: rollback_interval(spark, job, chosen, to, reason, progress=progress), cancel_jobs)
+
+
+def release(job: JobOrPath, interval: str | None, reason: str | None = None) -> EventList:
+    """End the pin that a rollback left on an interval's model."""
+    job = load(job)
+    events = release_interval(open_outputs(spark_session(job), job), _interval(job, interval), reason)
+    return EventList(f"release {job.config.job}", tuple(events))
+
+
+def block(job: JobOrPath, intervals: Sequence[str], reason: str) -> EventList:
+    """Keep runs and backfills from intervals, for a reason that whoever meets the block is told."""
+    job = load(job)
+    chosen = [_interval(job, interval) for interval in intervals]
+    events = block_intervals(open_outputs(spark_session(job), job), chosen, reason)
+    return EventList(f"block {job.config.job}", tuple(events))
+
+
+def unblock(job: JobOrPath, intervals: Sequence[str], reason: str | None = None) -> EventList:
+    """Let blocked intervals run again."""
+    job = load(job)
+    chosen = [_interval(job, interval) for interval in intervals]
+    events = free_intervals(open_outputs(spark_session(job), job), chosen, reason)
+    return EventList(f"unblock {job.config.job}", tuple(events))
+
+
+def repair(job: JobOrPath) -> EventList:
+    """Finish what a crash left: write missing audit records, and settle stages whose driver died. Scores nothing."""
+    job = load(job)
+    ledger = open_outputs(spark_session(job), job).ledger
+    before = ledger.head().seq
+    ledger.repair()
+    added = [record for record in ledger.records({}) if record["seq"] > before]
+    return EventList(f"repair {job.config.job}", tuple(added))
+
+
 def scores(job: JobOrPath) -> DataFrame:
     """The published scores of a job."""
     job = load(job)
@@ -181,14 +261,13 @@ def quarantine(job: JobOrPath) -> DataFrame:
     return open_outputs(spark_session(job), job).open_quarantine()
 
 
+def _range(job: Job, start: str | None, end: str | None) -> list[Interval] | None:
+    if start is None and end is None:
+        return None
+    if start is None or end is None:
+        raise ConfigError("--start and --end: expected both, or neither; the range is half-open.")
+    return list_intervals(start, end, job.config.interval)
+
+
 def _interval(job: Job, text: str | None) -> Interval:
     return resolve_interval(text, job.config.interval, datetime.now(UTC))
-
-
-def _reasons(row: dict[str, Any]) -> str:
-    return "; ".join(f"{r['kind']} {r['column']}" for r in row.get("_reasons") or ())
-
-
-def _model(record: dict[str, Any]) -> str | None:
-    model = record.get("model")
-    return f"{model['name']}/{model['version']}" if model else None

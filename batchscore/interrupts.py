@@ -1,7 +1,8 @@
 """Interrupts: Ctrl-C and SIGTERM end work between two steps, never inside a call into the JVM.
 
 A signal handler that raises while Python waits for the JVM leaves py4j's connection with an unread answer, and every
-later call on it gets the wrong one. So the work has a thread of its own, and the main thread only waits for it.
+later call on it gets the wrong one. So the work has a thread of its own, and the main thread only waits for it. Work
+that runs in several threads is stopped in each of them at its next step.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ class _Stop:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.request: BaseException | None = None
-        self.shielded = False
+        self.shielded: set[int] = set()  # idents of threads that are not to be stopped half way
 
 
 _STOP = _Stop()
@@ -37,7 +38,8 @@ def call_interruptibly(work: Callable[[], T], cancel: Callable[[], None]) -> T:
 
     Args:
         work: What is to be done; called directly where this is not the main thread.
-        cancel: Ends what the work may be waiting for. Called in the main thread, not while the work is shielded.
+        cancel: Ends what the work may be waiting for. Called in the main thread, not while any of it is shielded: then
+            the work ends at its next step.
 
     Raises:
         KeyboardInterrupt: Ctrl-C ended the work.
@@ -77,7 +79,7 @@ def check_stop() -> None:
         KeyboardInterrupt: Ctrl-C was pressed.
         SystemExit: A signal handler raised it.
     """
-    if _STOP.request is not None and not _STOP.shielded:
+    if _STOP.request is not None and threading.get_ident() not in _STOP.shielded:
         raise _STOP.request
 
 
@@ -86,11 +88,11 @@ def shielded() -> Iterator[None]:
     """Work that is not to be stopped half way; a stop that was asked for before it takes effect at its start."""
     with _STOP.lock:
         check_stop()
-        _STOP.shielded = True
+        _STOP.shielded.add(threading.get_ident())
     try:
         yield
     finally:
-        _STOP.shielded = False
+        _STOP.shielded.discard(threading.get_ident())
 
 
 def _await(outcome: Future[T]) -> T:

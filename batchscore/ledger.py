@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from batchscore.audit.chain import GENESIS
 from batchscore.audit.fold import Head, fold, read_head
 from batchscore.errors import ConfigError
 from batchscore.hooks import reached
@@ -173,9 +174,13 @@ class Ledger:
         self.create_audit()
         return fold(self.scores, self.audit, self.audit_schema, events=events, additions=additions)
 
+    def head(self) -> Head:
+        """The end of the audit chain."""
+        return read_head(self.audit) if self.audit.exists() else Head(0, GENESIS, -1)
+
     def chain_head(self) -> dict[str, Any]:
         """The end of the audit chain, as the scores commit quotes it."""
-        head = read_head(self.audit)
+        head = self.head()
         return {"seq": head.seq, "sha256": head.sha256}
 
     def _find_dead(self, run_id: str) -> tuple[str, Mapping[str, Any] | None] | None:

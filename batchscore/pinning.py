@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from batchscore.config import Job
@@ -94,6 +94,11 @@ def pin_input(spark: SparkSession, job: Job, interval: Interval) -> PinnedTable:
         interval=interval,
         column=job.config.interval.column,
     )
+
+
+def pin_inputs(spark: SparkSession, job: Job, intervals: Sequence[Interval]) -> dict[str, PinnedTable]:
+    """The job's input, pinned for each interval; by the interval's name."""
+    return {interval.name: pin_input(spark, job, interval) for interval in intervals}
 
 
 def pin_lookups(spark: SparkSession, job: Job) -> dict[str, PinnedTable]:

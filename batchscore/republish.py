@@ -56,7 +56,7 @@ def resume_run(spark: SparkSession, job: Job, run_id: str, *, progress: Progress
         return _resume(spark, job, note["record"], settlement)
 
 
-def publish_held(spark: SparkSession, job: Job, run_id: str, reason: str, *, progress: Progress = silent) -> RunRecord:
+def override_held(spark: SparkSession, job: Job, run_id: str, reason: str, *, progress: Progress = silent) -> RunRecord:
     """Publish what a gate holds, on somebody's word; the audit keeps it.
 
     Args:

@@ -23,8 +23,16 @@ _COMMANDS = {
     "plan": "say what a run would do, from metadata alone",
     "preview": "score some rows and print them; publish nothing",
     "run": "score one interval and publish it",
+    "backfill": "run the intervals of a range that are not done",
+    "status": "say which intervals are done, stale, held, failed or missing",
     "runs": "list run attempts, newest first",
     "show": "show the record of one run",
+    "resume": "publish what a stopped run had scored",
+    "publish": "publish a run that a gate holds",
+    "discard": "drop the staged rows of a run that was not published",
+    "rollback": "restore an interval as an older run published it",
+    "block": "keep runs from intervals, or let them run again",
+    "repair": "finish what a crash left; every run does so first",
     "doctor": "check Java, jars, versions, workers and the registry",
 }
 

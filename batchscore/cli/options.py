@@ -6,11 +6,15 @@ import json
 import shutil
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import click
 
+from batchscore.errors import RunHeld
 from batchscore.rendering import Sheet
+
+if TYPE_CHECKING:
+    from batchscore.records import RunRecord
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -35,6 +39,32 @@ def interval_option(command: F) -> F:
         "yesterday. Left out for a snapshot."
     )
     return click.option("--interval", metavar="INTERVAL", help=text)(command)
+
+
+def range_options(command: F) -> F:
+    """--start and --end."""
+    start = "First interval, such as 2013-10-01; without a range, every interval that is known or due."
+    end = "The first interval that is not taken any more."
+    command = click.option("--end", metavar="INTERVAL", help=end)(command)
+    return click.option("--start", metavar="INTERVAL", help=start)(command)
+
+
+def run_argument(command: F) -> F:
+    """RUN, a run's id or the beginning of it."""
+    return click.argument("run", metavar="RUN")(command)
+
+
+def end_held(record: RunRecord, config: str) -> None:
+    """End with the exit code of a held run, if it is one; its record is printed already.
+
+    Raises:
+        RunHeld: It is.
+    """
+    if record.status == "held":
+        raise RunHeld(
+            f"run {record.run_id} is held: {record.reason}. The old scores stay visible. Publish it "
+            f"(`batchscore publish {config} {record.run_id} --override REASON`) or discard it."
+        )
 
 
 def json_option(command: F) -> F:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from batchscore.cli.options import config_argument, emit, interval_option, json_option, plain
+from batchscore.cli.options import config_argument, emit, end_held, interval_option, json_option, plain
 from batchscore.cli.progress import show_progress
 
 
@@ -22,3 +22,4 @@ def command(config: str, sets: tuple[str, ...], interval: str | None, force: boo
     with show_progress(quiet, as_json=as_json) as progress:
         record = api.run(job, interval, force=force, progress=progress)
     emit(record, plain(record), as_json)
+    end_held(record, config)

@@ -31,15 +31,25 @@ PUBLIC = [
     "JobConfig",
     "Plan",
     "RunRecord",
+    "backfill",
+    "block",
+    "discard",
     "load",
     "plan",
     "preview",
+    "publish_held",
     "quarantine",
+    "release",
+    "repair",
+    "resume",
+    "rollback",
     "run",
     "runs",
     "scores",
     "show",
     "spark_session",
+    "status",
+    "unblock",
 ]
 
 
@@ -198,3 +208,9 @@ def _imported(path: Path) -> Iterator[str]:
             yield from (alias.name.split(".")[0] for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
             yield node.module.split(".")[0]
+
+
+def test_no_module_hides_a_public_name() -> None:
+    """Importing `batchscore.x` sets the package's attribute `x`, whatever public name stood there."""
+    modules = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    assert not modules & set(batchscore.__all__)

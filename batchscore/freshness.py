@@ -1,0 +1,90 @@
+"""Freshness: the run key that each interval would have now, from metadata alone and without preparing a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from batchscore.checks.suite import load_suite
+from batchscore.config import Job
+from batchscore.intervals import Interval
+from batchscore.keys import digest_key, key_material
+from batchscore.ledger import Account
+from batchscore.pinning import ModelBytes, pin_inputs, pin_job_model, pin_lookups, pin_version
+from batchscore.records import PinnedModel, Place
+from batchscore.references import resolve_file
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+PLACES: tuple[Place, ...] = ("input", "features", "output")
+
+
+class ModelChoice:
+    """Which model each interval is scored with; every version is fetched and proved once.
+
+    Args:
+        job: The job.
+        as_of: Whether an interval takes the version that the job's audit shows for it, and not today's.
+    """
+
+    def __init__(self, job: Job, *, as_of: bool = False) -> None:
+        self._job = job
+        self._as_of = as_of
+        self.today = lru_cache(maxsize=1)(lambda: pin_job_model(job))
+        self._version = lru_cache(maxsize=8)(self._pin)
+
+    def model_of(self, interval: Interval, accounts: Mapping[str, Account]) -> ModelBytes | None:
+        """The model of one interval: a rollback's pin, else as chosen; None where the audit shows none for it."""
+        account = accounts.get(interval.name, Account())
+        shown = account.pinned or (find_model_as_of(interval, accounts) if self._as_of else None)
+        if shown is not None:
+            found: ModelBytes = self._version(shown["name"], shown["version"], shown["sha256"])
+            return found
+        return None if self._as_of else self.today()
+
+    def _pin(self, name: str, version: int, sha256: str) -> ModelBytes:
+        return pin_version(self._job, {"name": name, "version": version, "sha256": sha256})
+
+
+def find_model_as_of(interval: Interval, accounts: Mapping[str, Account]) -> Mapping[str, Any] | None:
+    """The model that scored an interval, or else the last interval before it that is published."""
+    names = sorted(name for name, account in accounts.items() if account.current is not None and name <= interval.name)
+    if not names:
+        return None
+    current = accounts[names[-1]].current
+    model: Mapping[str, Any] | None = current["model"] if current is not None else None
+    return model
+
+
+def current_keys(
+    spark: SparkSession, job: Job, intervals: Sequence[Interval], models: Mapping[str, PinnedModel]
+) -> dict[str, str]:
+    """The run key that each interval would have if it ran now.
+
+    Args:
+        spark: The session.
+        job: The job.
+        intervals: The intervals.
+        models: The model of each, by the interval's name.
+
+    Returns:
+        Interval name to run key.
+    """
+    if not intervals:
+        return {}
+    config = job.config
+    lookups = pin_lookups(spark, job)
+    inputs = pin_inputs(spark, job, intervals)
+    suites = {
+        place: load_suite(resolve_file(path, job.folder), place).sha256
+        for place in PLACES
+        if (path := getattr(config.checks, place)) is not None
+    }
+    return {
+        interval.name: digest_key(
+            key_material(config, interval, inputs[interval.name], lookups, models[interval.name], suites)
+        )
+        for interval in intervals
+    }
