@@ -19,6 +19,7 @@ from batchscore.interrupts import call_interruptibly
 from batchscore.intervals import Interval
 from batchscore.ledger import find_run
 from batchscore.listings import EventList, Preview, RunList
+from batchscore.migration import Migration, migrate_tables
 from batchscore.outcomes import BackfillResult, Only
 from batchscore.outputs import open_outputs
 from batchscore.pipeline import plan_interval, preview_interval, run_interval
@@ -236,6 +237,21 @@ def unblock(job: JobOrPath, intervals: Sequence[str], reason: str | None = None)
     chosen = [_interval(job, interval) for interval in intervals]
     events = free_intervals(open_outputs(spark_session(job), job), chosen, reason)
     return EventList(f"unblock {job.config.job}", tuple(events))
+
+
+def migrate(job: JobOrPath, *, dry_run: bool = False, progress: Progress = silent) -> Migration:
+    """Add columns that the output tables lack for what the job writes now, and set properties that they need.
+
+    Args:
+        job: The job or its file.
+        dry_run: Say what would change, and change nothing.
+        progress: Called with the name of each step.
+
+    Raises:
+        ConfigError: A table differs in what no migration can mend, such as a column that was dropped or a changed key.
+    """
+    job = load(job)
+    return migrate_tables(spark_session(job), job, datetime.now(UTC), dry_run=dry_run, progress=progress)
 
 
 def repair(job: JobOrPath) -> EventList:

@@ -92,15 +92,15 @@ def begin_attempt(job: str, interval: Interval, config_sha256: str, version: str
     return RunAttempt(progress, record)
 
 
-def make_event(kind: str, job: str, interval: Interval, reason: str | None) -> dict[str, Any]:
-    """The audit record of a decision on an interval, by whoever runs this process."""
+def make_event(kind: str, job: str, interval: Interval | None, reason: str | None) -> dict[str, Any]:
+    """The audit record of a decision on an interval, or on the whole job, by whoever runs this process."""
     return {
         "schema_version": SCHEMA_VERSION,
         "kind": kind,
         "status": kind,
         "job": job,
-        "interval": interval.name,
-        "interval_label": str(interval),
+        "interval": interval.name if interval else None,
+        "interval_label": str(interval) if interval else "",
         "reason": reason,
         "started_at": format_utc(datetime.now(UTC)),
         "user": _user(),

@@ -19,7 +19,6 @@ def yaml_key(field_name: str) -> str:
 
 # Read by pydantic in the loader; nothing to import here. Unknown keys are faults.
 FORBID: dict[str, Any] = {"extra": "forbid", "alias_generator": yaml_key}
-
 NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_]{0,99}\Z")
 DURATION = re.compile(r"^([1-9][0-9]{0,5})(s|m|h|d)\Z")
 MODEL_URI = re.compile(r"^models:/([A-Za-z0-9_. -]{1,200})(?:@([A-Za-z0-9_-]{1,100})|/([1-9][0-9]{0,8}))\Z")
@@ -201,12 +200,13 @@ class OutputConfig:
     """Where results go.
 
     Attributes:
-        scores: Path of the scores table; `${env:NAME}` may stand in it.
-        quarantine: Path of the quarantine table; beside the scores, with `_quarantine` added, unless given.
-        audit: Path of the audit table; beside the scores, with `_audit` added, unless given.
-        format: How the tables are stored.
+        scores: Path or catalog name of the scores table; `${env:NAME}` may stand in it.
+        quarantine: The same of the quarantine table; the scores' with `_quarantine` added, unless given.
+        audit: The same of the audit table; the scores' with `_audit` added, unless given.
+        format: How the tables are stored; a catalog name is Delta's.
         passthrough: Input columns that travel to the scores table unchanged.
         stage_retention_d: Days that the staged rows of a held, failed or abandoned run are kept.
+        single_driver: The promise that one driver at a time publishes, for stores that cannot tell two apart.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
@@ -216,15 +216,16 @@ class OutputConfig:
     format: Format = "delta"
     passthrough: tuple[str, ...] = ()
     stage_retention_d: int = 7
+    single_driver: bool = False
 
     @property
     def quarantine_table(self) -> str:
-        """Path of the quarantine table."""
+        """Path or name of the quarantine table."""
         return self.quarantine or self.scores.rstrip("/") + "_quarantine"
 
     @property
     def audit_table(self) -> str:
-        """Path of the audit table."""
+        """Path or name of the audit table."""
         return self.audit or self.scores.rstrip("/") + "_audit"
 
 
@@ -345,6 +346,4 @@ def to_plain(value: Any) -> Any:
         return {yaml_key(f.name): to_plain(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, Mapping):
         return {str(k): to_plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [to_plain(v) for v in value]
-    return value
+    return [to_plain(v) for v in value] if isinstance(value, (list, tuple)) else value

@@ -60,6 +60,8 @@ def discard_run(target: Outputs, job: Job, run_id: str, reason: str | None) -> d
     found = find_run(target.ledger, run_id)
     with target.stages.claim(str(found["run_id"])):
         read_stage_note(target, str(found["run_id"]))
+        if target.ledger.is_settled(str(found["interval"]), str(found["run_id"])):
+            raise ConfigError(f"run {found['run_id']}: expected one to discard; it is published or discarded already.")
         event = make_event("discard", job.config.job, interval_of(found, job), reason)
         event["of"] = found["run_id"]
         target.ledger.fold(events=[event])

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from batchscore.audit.chain import GENESIS
 from batchscore.audit.fold import Head, fold, read_head
-from batchscore.errors import ConfigError
+from batchscore.errors import ConfigError, WriteError
 from batchscore.hooks import reached
 from batchscore.ports import StagePort, TablePort
 from batchscore.publish.protocol import next_generation, read_metadata
@@ -129,13 +130,17 @@ class Ledger:
         for commit in self.scores.commits(seen) if self.scores.exists() else []:
             core = read_metadata(commit)
             if core is not None:
-                yield core
+                yield {**core, "commits": {"scores": commit.version}}
 
     def is_published(self, run_id: str) -> bool:
         """Whether a run's scores were committed, whatever its driver lived to see."""
         if any(core.get("run_id") == run_id for core in self.unfolded()):
             return True
         return any(r["kind"] in PUBLISHING for r in self.records({"run_id": [run_id]}))
+
+    def is_settled(self, interval: str, run_id: str) -> bool:
+        """Whether a staged run is done with: published, by itself or by an override, or discarded."""
+        return _is_settled(self.history(interval), run_id)
 
     def repair(
         self,
@@ -155,12 +160,13 @@ class Ledger:
         reached("repair.begun")
         for table in (self.scores, self.quarantine, self.audit):
             table.repair()
-        settled = [found for run_id in self.stages.run_ids() if (found := self._find_dead(run_id)) is not None]
-        reached("repair.listed")
-        added = [*events, *(event for _, event in settled if event is not None)]
-        head = self.fold(events=added, additions=additions) if added or self.scores.exists() else None
-        for run_id, event in settled:
-            self._settle(run_id, event)
+        with ExitStack() as claims:
+            dead = {run_id: event for run_id in self.stages.run_ids() for event in self._claim_dead(run_id, claims)}
+            reached("repair.listed")
+            added = [*events, *(event for event in dead.values() if event is not None)]
+            head = self.fold(events=added, additions=additions) if added or self.scores.exists() else None
+            for run_id, event in dead.items():
+                self._settle(run_id, event)
         reached("repair.ended")
         return head
 
@@ -183,22 +189,37 @@ class Ledger:
         head = self.head()
         return {"seq": head.seq, "sha256": head.sha256}
 
-    def _find_dead(self, run_id: str) -> tuple[str, Mapping[str, Any] | None] | None:
-        """A stage that nobody works on and that is not to stay as it is, with the event that it makes, if any."""
-        if self.stages.is_claimed(run_id):
-            return None
+    def _claim_dead(self, run_id: str, claims: ExitStack) -> list[Mapping[str, Any] | None]:
+        """What `_find_dead` finds, under a claim, so that nobody takes the stage up meanwhile."""
+        if self.stages.is_claimed(run_id) or not self._find_dead(run_id):
+            return []
+        try:
+            claims.enter_context(self.stages.claim(run_id))
+        except WriteError:  # somebody has just taken it up
+            return []
+        return self._find_dead(run_id)
+
+    def _find_dead(self, run_id: str) -> list[Mapping[str, Any] | None]:
+        """Of a stage that nobody works on and that is not to stay as it is, the event that it makes, or None."""
         note = self.stages.read_note(run_id)
-        if note is None or self.is_published(run_id):
-            return run_id, None
+        if note is None:
+            return [None]
+        records = self.history(str(note["record"]["interval"]))
+        if _is_settled(records, run_id):
+            return [None]
         if note["state"] in ("started", "staged"):
-            return run_id, {**note["record"], "kind": "abandoned", "status": "abandoned"}
+            return [{**note["record"], "kind": "abandoned", "status": "abandoned"}]
+        if note["state"] == "held" and not any(r["kind"] == "held" and r["run_id"] == run_id for r in records):
+            return [note["record"]]  # its driver died before it could tell the audit
         if self.clock() - datetime.fromisoformat(note["record"]["ended_at"]) < self.stage_retention:
-            return None
+            return []
         event = {**note["record"], "kind": "discard", "status": "expired", "run_id": None, "of": run_id}
-        return run_id, event if note["state"] == "held" else None
+        return [event if note["state"] == "held" else None]
 
     def _settle(self, run_id: str, event: Mapping[str, Any] | None) -> None:
         """Remove a dead stage, or keep it for `resume` where its rows are whole; its event is in the audit."""
+        if event is not None and event["kind"] == "held":
+            return
         note = self.stages.read_note(run_id)
         if event is not None and event["kind"] == "abandoned" and note is not None and note["state"] == "staged":
             record = {**note["record"], "ended_at": self.clock().astimezone(UTC).isoformat()}
@@ -233,6 +254,14 @@ def read_account(records: Sequence[Mapping[str, Any]]) -> Account:
                 pinned = None
     last = next(reversed(held.values()), None)
     return Account(runs=tuple(runs), newest=newest, held=last, blocked=blocked, pinned=pinned)
+
+
+def _is_settled(records: Sequence[Mapping[str, Any]], run_id: str) -> bool:
+    return any(
+        r["run_id"] == run_id if r["kind"] in ("run", "force") else r.get("of") == run_id
+        for r in records
+        if r["kind"] in ("run", "force", "override", "discard")
+    )
 
 
 def find_run(ledger: Ledger, run_id: str) -> dict[str, Any]:

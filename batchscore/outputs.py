@@ -9,24 +9,31 @@ from typing import TYPE_CHECKING, Any
 
 from batchscore.audit.chain import SCHEMA_DDL
 from batchscore.config import Job
+from batchscore.errors import ConfigError
 from batchscore.hooks import reached
 from batchscore.ledger import PUBLISHING, Ledger
 from batchscore.pinning import resolve_table
 from batchscore.planning import Prepared
 from batchscore.ports import TablePort
+from batchscore.publish.comparison import TableSpec, check_table
 from batchscore.publish.schema import (
     QUARANTINE_EXTRA,
     SCORES_EXTRA,
-    create_append_only,
-    create_scores,
+    append_only_spec,
+    ensure_table,
     quarantine_schema,
     scores_schema,
+    scores_spec,
 )
 from batchscore.records import RunRecord
+from batchscore.redaction import redact
+from batchscore.references import TABLE_NAME
 from batchscore.tables.delta import DeltaTable
+from batchscore.tables.locations import is_path, qualify
 from batchscore.tables.parquet import ParquetTable
 from batchscore.tables.read import quote
 from batchscore.tables.stages import StageFolder
+from batchscore.tables.stores import check_store
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -52,15 +59,33 @@ class Outputs:
             "audit": self.audit.location,
         }
 
-    def prepare_tables(self, prepared: Prepared) -> None:
-        """Create the tables, or check that they may take this job's rows."""
+    def specs(self, prepared: Prepared) -> dict[str, tuple[TablePort, TableSpec]]:
+        """Each table, and what it must be for this job's rows."""
         config = self.job.config
-        create_scores(self.scores, scores_schema(prepared.fields), config.job, config.interval.grain)
-        reached("tables.scores")
-        create_append_only(self.quarantine, quarantine_schema(prepared.key_fields), "output.quarantine")
-        reached("tables.quarantine")
-        self.ledger.create_audit()
-        reached("tables.audit")
+        key, delta = config.input.key, config.output.format == "delta"
+        schemas = scores_schema(prepared.fields), quarantine_schema(prepared.key_fields)
+        scores = scores_spec(schemas[0], config.job, config.interval.grain, key=key, delta=delta)
+        quarantine = append_only_spec("output.quarantine", schemas[1], config.job, key=key, delta=delta)
+        return {
+            "scores": (self.scores, scores),
+            "quarantine": (self.quarantine, quarantine),
+            "audit": (self.audit, _audit_spec(self.job)),
+        }
+
+    def prepare_tables(self, prepared: Prepared) -> None:
+        """Create the tables, once those that stand are seen to take this job's rows.
+
+        Raises:
+            ConfigError: One of them does not; nothing is changed.
+        """
+        specs = self.specs(prepared)
+        for table, spec in specs.values():
+            if table.exists():
+                check_table(table, spec)
+        for name, (table, spec) in specs.items():
+            ensure_table(table, spec)
+            reached(f"tables.{name}")
+        _check_stores(self.spark, self.job, self.locations())  # a catalog may have its own mind where a table goes
 
     def write_detail(self, digest: str, content: bytes) -> None:
         """Keep a run's whole record under its digest, before the commit that quotes it."""
@@ -79,8 +104,13 @@ class Outputs:
             "_model": F.lit(f"{model.get('name')}/{model.get('version')}"),
             "_scored_at": F.lit(datetime.now(UTC)),
         }
+        # Rows from before a column was added have none of it.
+        columns = {name: kind for name, kind in self.scores.columns().items() if name not in added}
         return rows.select(
-            *[F.col(quote(name)) for name in self.scores.columns() if name not in added],
+            *[
+                F.col(quote(name)) if name in rows.columns else F.lit(None).cast(kind).alias(name)
+                for name, kind in columns.items()
+            ],
             F.lit(record.interval).alias("_interval"),
             F.lit(record.run_id).alias("_run_id"),
             F.lit(record.generation).cast("bigint").alias("_generation"),
@@ -129,23 +159,33 @@ class Outputs:
 
 
 def open_outputs(spark: SparkSession, job: Job) -> Outputs:
-    """The output tables that a job names; none of them is created."""
+    """The output tables that a job names; none of them is created.
+
+    Raises:
+        ConfigError: A name or a place cannot be an output table's.
+    """
     output = job.config.output
-    store = ParquetTable if output.format == "parquet" else DeltaTable
     # Beside the resolved path: a reference may expand to one that ends in a slash.
     place = resolve_table(job, output.scores).rstrip("/")
-    scores, audit = store(spark, place), store(spark, _beside(job, output.audit, place, "audit"))
-    quarantine = store(spark, _beside(job, output.quarantine, place, "quarantine"))
-    schema = _audit_schema()
-    stages = StageFolder(spark, f"{scores.location}_stage")
+    places = {
+        "scores": place,
+        "quarantine": _beside(job, output.quarantine, place, "quarantine"),
+        "audit": _beside(job, output.audit, place, "audit"),
+    }
+    store = ParquetTable if output.format == "parquet" else DeltaTable
+    tables = {name: store(spark, _absolute(spark, job, name, place)) for name, place in places.items()}
+    _check_stores(spark, job, {name: table.location for name, table in tables.items()})
+    scores, quarantine, audit = tables["scores"], tables["quarantine"], tables["audit"]
+    audit_spec = _audit_spec(job)
+    stages = StageFolder(spark, lambda: f"{scores.location}_stage")
     ledger = Ledger(
         job=job.config.job,
         scores=scores,
         quarantine=quarantine,
         audit=audit,
         stages=stages,
-        audit_schema=schema,
-        create_audit=lambda: create_append_only(audit, schema, "output.audit"),
+        audit_schema=audit_spec.schema,
+        create_audit=lambda: ensure_table(audit, audit_spec),
         stage_retention=timedelta(days=output.stage_retention_d),
         clock=lambda: datetime.now(UTC),
     )
@@ -153,7 +193,37 @@ def open_outputs(spark: SparkSession, job: Job) -> Outputs:
 
 
 def _beside(job: Job, named: str | None, scores: str, suffix: str) -> str:
-    return resolve_table(job, named) if named else f"{scores}_{suffix}"
+    return resolve_table(job, named).rstrip("/") if named else f"{scores}_{suffix}"
+
+
+def _absolute(spark: SparkSession, job: Job, key: str, place: str) -> str:
+    """A path with the scheme of the file system that it lies on, or a catalog name that may be one."""
+    if is_path(place):
+        return qualify(spark, place)
+    if job.config.output.format == "parquet":
+        raise ConfigError(f"output.{key}: expected a path with a '/' for Parquet output; found the name '{place}'.")
+    if not TABLE_NAME.match(place):
+        raise ConfigError(
+            f"output.{key}: expected a path with a '/', or a catalog name, as SCHEMA.TABLE; found '{redact(place)}'."
+        )
+    return place
+
+
+def _check_stores(spark: SparkSession, job: Job, locations: Mapping[str, str]) -> None:
+    """Refuse tables on a store where two drivers could lose each other's commits."""
+    output = job.config.output
+
+    def setting(name: str) -> str | None:
+        return spark.sparkContext.getConf().get(name, None)
+
+    for key, location in locations.items():
+        check_store(
+            f"output.{key}",
+            location,
+            setting,
+            single_driver=output.single_driver,
+            delta=output.format == "delta",
+        )
 
 
 def _with_whole_row(rows: DataFrame, source: DataFrame | None, keys: Sequence[str]) -> DataFrame:
@@ -174,7 +244,9 @@ def _with_whole_row(rows: DataFrame, source: DataFrame | None, keys: Sequence[st
     return rows.join(whole, condition, "left")
 
 
-def _audit_schema() -> Any:
+def _audit_spec(job: Job) -> TableSpec:
     from pyspark.sql.types import StructType  # noqa: PLC0415
 
-    return StructType.fromDDL(SCHEMA_DDL)
+    config = job.config
+    schema: Any = StructType.fromDDL(SCHEMA_DDL)
+    return append_only_spec("output.audit", schema, config.job, delta=config.output.format == "delta")

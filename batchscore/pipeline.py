@@ -130,7 +130,7 @@ def _run(
         settlement.note("started")
         reached("stage.noted")
         scored = score_rows(spark, prepared.rows, prepared.spec, prepared.model_bytes)
-        stage = write_stage(spark, scored, target.stages.location(attempt.run_id), job.config.output.format)
+        stage = write_stage(spark, scored, target.stages.location(attempt.run_id))
         reached("stage.written")
     return publish_stage(spark, prepared, stage, standing, settlement, force=force)
 
@@ -208,7 +208,6 @@ def _judged(spark: SparkSession, run_id: str, verdict: Verdict, stage: Stage) ->
         "reasons": verdict.reasons,
         "checks": tuple(to_dict(result) for result in verdict.results),
         "runtime": {**verdict.runtime, "spark_jobs": jobs},
-        "commits": {"stage": 0},
         "tables": {"stage": stage.location},
     }
 

@@ -40,7 +40,6 @@ class Plan:
             "unchanged": f"nothing: run {_run_of(self.published)} has published this run key",
             "superseded": f"nothing: run {_run_of(self.published)} has replaced this run key (exit 11)",
             "held": "nothing: a run of this key is held; publish or discard it (exit 10)",
-            "blocked": "nothing: the interval is blocked (exit 12)",
         }
         facts: list[tuple[str, Any]] = [
             ("would", actions[self.action]),

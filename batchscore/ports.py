@@ -33,7 +33,9 @@ class TablePort(Protocol):
     returns as if it had.
     """
 
-    location: str
+    @property
+    def location(self) -> str:
+        """Where it lies, or where it will."""
 
     def exists(self) -> bool:
         """Whether the table has been created."""
@@ -46,6 +48,9 @@ class TablePort(Protocol):
 
     def properties(self) -> Mapping[str, str]:
         """The table's own properties."""
+
+    def partition_columns(self) -> Sequence[str]:
+        """The columns that it is partitioned by, in order."""
 
     def version(self) -> int:
         """The latest version; -1 where the table does not exist."""

@@ -12,6 +12,7 @@ from batchscore.errors import ConfigError
 from batchscore.redaction import redact, register_secret
 
 MAX_FILE_BYTES = 65_536
+TABLE_NAME = re.compile(r"^\w{1,255}(\.\w{1,255}){1,2}\Z", re.ASCII)  # SCHEMA.TABLE or CATALOG.SCHEMA.TABLE
 _REFERENCE = re.compile(r"\$\{(?:env:(?P<env>[A-Za-z_][A-Za-z0-9_]*)|file:(?P<file>[^{}\x00-\x1f]+))\}")
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*:")
 _SQLITE = re.compile(r"^(sqlite(?:\+\w+)?:///)([^/:?][^?]*)(\?.*)?$")

@@ -19,13 +19,15 @@ from batchscore.pipeline import REFUSALS, publish_stage
 from batchscore.planning import Prepared, code_version, prepare
 from batchscore.records import RunRecord
 from batchscore.settlement import Settlement, settle
-from batchscore.tables.stage import Stage, read_stage
+from batchscore.tables.stage import Stage, read_stage, stage_from_dict
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 # What a run that brings rows of an older one takes over from that one's record.
 KEPT = ("config_sha256", "content_key", "input", "lookups", "model", "counts", "reasons", "checks", "gates", "runtime")
+# What a resumed run was already; learned before it can fail, since the record of a failure becomes the stage's.
+RESUMED = ("generation", "run_key", "content_key", "input", "lookups", "model")
 
 
 def resume_run(spark: SparkSession, job: Job, run_id: str, *, progress: Progress = silent) -> RunRecord:
@@ -48,10 +50,10 @@ def resume_run(spark: SparkSession, job: Job, run_id: str, *, progress: Progress
     if found["kind"] == "held":
         raise ConfigError(f"run {run_id}: is held, not stopped. Publish it with a reason, or discard it.")
     attempt = _begin(job, interval_of(found, job), progress)
-    attempt.learn(run_id=run_id)
     with settle(target, attempt) as settlement:
-        settlement.claim(run_id)
+        settlement.claim(run_id)  # first: the failure of one who comes second is not the run's
         note = read_stage_note(target, run_id)
+        attempt.learn(run_id=run_id, **{name: note["record"][name] for name in RESUMED})
         settlement.stage, settlement.material = _stage_of(target, run_id, note), note["material"]
         return _resume(spark, job, note["record"], settlement)
 
@@ -77,11 +79,11 @@ def override_held(spark: SparkSession, job: Job, run_id: str, reason: str, *, pr
     with settle(target, attempt) as settlement:
         held = str(found["run_id"])
         settlement.claim(held)
-        account = _open_account(target, settlement, interval)
+        account, generation = _open_account(target, settlement, interval)
         if account.held is None or account.held["run_id"] != held:
             raise ConfigError(f"run {held}: expected a run that is held; {_fate(found, account)}.")
         stage = _stage_of(target, held, read_stage_note(target, held))
-        _take_over(attempt, found, "override", reason)
+        _take_over(attempt, found, "override", reason, generation)
         aside = None
         if found["counts"]["quarantined"]:
             source = reopen_input(spark, job, interval, found["input"])
@@ -113,7 +115,7 @@ def rollback_interval(
         with attempt.step("repair"):
             target.ledger.repair()
         with attempt.step("plan"):
-            account = _open_account(target, settlement, interval)
+            account, generation = _open_account(target, settlement, interval)
             position = _find_published(account, interval, run_id)
             older, follower = account.runs[position], account.runs[position + 1]
             rows = target.scores.read_at(int(follower["commits"]["scores"]) - 1)
@@ -125,7 +127,7 @@ def rollback_interval(
                     f"{target.scores.location}; found {found}: others have "
                     "changed the table. Score the interval again instead."
                 )
-            _take_over(attempt, older, "rollback", reason)
+            _take_over(attempt, older, "rollback", reason, generation)
         aside = None
         if older["counts"]["quarantined"]:
             kept = target.quarantine.read()
@@ -139,17 +141,16 @@ def _resume(spark: SparkSession, job: Job, record: Mapping[str, Any], settlement
     interval = interval_of(record, job)
     forced = record["run_key"] != record["content_key"]
     with attempt.step("plan"):
-        account = _open_account(target, settlement, interval)
+        account, generation = _open_account(target, settlement, interval)
         prepared = prepare(spark, job, interval)
         _refuse_changes(str(record["run_id"]), settlement.material, prepared)
-        standing = find_standing(account, prepared.content_key, attempt.record.generation, str(interval), force=forced)
+        standing = find_standing(account, prepared.content_key, generation, str(interval), force=forced)
         if standing.action in REFUSALS:
             raise REFUSALS[standing.action](standing.message)
-        if standing.action == "unchanged" or attempt.record.generation != record["generation"]:
+        if standing.action == "unchanged" or generation != record["generation"]:
             newer = (account.current or {}).get("run_id")
-            raise RunSuperseded(f"run {record['run_id']}: run {newer} of the interval was published since. Discard it.")
-        kept = {name: record[name] for name in ("input", "lookups", "model", "run_key", "content_key", "generation")}
-        attempt.learn(kind="force" if forced else "run", **kept)
+            raise RunSuperseded(f"run {record['run_id']}: run {newer} of the interval was published since.")
+        attempt.learn(kind="force" if forced else "run")
     assert settlement.stage is not None
     return publish_stage(spark, prepared, settlement.stage, standing, settlement, force=forced)
 
@@ -167,22 +168,22 @@ def _begin(job: Job, interval: Interval, progress: Progress) -> RunAttempt:
     return begin_attempt(job.config.job, interval, config_sha256(job.config), code_version(), progress)
 
 
-def _open_account(target: Outputs, settlement: Settlement, interval: Interval) -> Account:
-    """The interval's account, read after what a later commit would make stale: scores version and generation."""
+def _open_account(target: Outputs, settlement: Settlement, interval: Interval) -> tuple[Account, int]:
+    """The interval's account and next generation, read after what a later commit would make stale."""
     settlement.planned_version = target.scores.version()
-    settlement.attempt.learn(generation=target.ledger.generation(interval.name))
+    generation = target.ledger.generation(interval.name)
     account = target.ledger.account(interval.name)
     if account.blocked is not None:
         raise IntervalBlocked(find_standing(account, "", 0, str(interval), force=True).message)
-    return account
+    return account, generation
 
 
-def _take_over(attempt: RunAttempt, older: Mapping[str, Any], kind: str, reason: str | None) -> None:
+def _take_over(attempt: RunAttempt, older: Mapping[str, Any], kind: str, reason: str | None, generation: int) -> None:
     kept = {name: older[name] for name in KEPT if name in older}
     kept["checks"], kept["gates"] = tuple(kept.get("checks", ())), tuple(kept.get("gates", ()))
     kept["content_key"] = content_key_of(older)
     key = salted_key(kept["content_key"], attempt.run_id)
-    attempt.learn(kind=kind, of=older["run_id"], reason=reason, run_key=key, **kept)
+    attempt.learn(kind=kind, of=older["run_id"], reason=reason, run_key=key, generation=generation, **kept)
 
 
 def _find_published(account: Account, interval: Interval, run_id: str) -> int:
@@ -200,7 +201,7 @@ def _find_published(account: Account, interval: Interval, run_id: str) -> int:
 
 
 def _stage_of(target: Outputs, run_id: str, note: Mapping[str, Any]) -> Stage:
-    return Stage(target.stages.location(run_id), dict(note["stage"]["counts"]), note["stage"]["schema"])
+    return stage_from_dict(target.stages.location(run_id), note["stage"])
 
 
 def _fate(found: Mapping[str, Any], account: Account) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from batchscore.attempts import RunAttempt, core_of
 from batchscore.audit.chain import canonical
-from batchscore.errors import ConfigError
+from batchscore.errors import ConfigError, RunSuperseded
 from batchscore.failures import retell
 from batchscore.hooks import reached
 from batchscore.interrupts import shielded, stop_requested
@@ -54,7 +54,7 @@ class Settlement:
     def note(self, state: str, record: Mapping[str, Any] | None = None) -> None:
         """Leave beside the stage what is known, for one that finds it: `started`, `staged`, `held`, `failed`."""
         if self.stage_run is not None:
-            stage = None if self.stage is None else {"counts": self.stage.counts, "schema": self.stage.schema}
+            stage = None if self.stage is None else self.stage.to_dict()
             known = record or to_dict(self.attempt.record)
             note = {"state": state, "record": known, "stage": stage, "material": dict(self.material)}
             self.target.stages.write_note(self.stage_run, note)
@@ -93,10 +93,11 @@ class Settlement:
         event = to_dict(self.attempt.ended("cancelled" if cancelled else "failed"))
         try:
             ledger = self.target.ledger
-            published = any(core.get("run_id") == self.attempt.run_id for core in ledger.unfolded())
+            published = ledger.is_published(self.attempt.run_id)
             ledger.fold(events=[] if published else [event])
             if self.stage_run == self.attempt.run_id:
-                if self.stage is not None and not published:
+                overtaken = isinstance(error, RunSuperseded)  # its rows will never be published
+                if self.stage is not None and not published and not overtaken:
                     self.note("failed", event)
                 else:
                     self.target.stages.remove(self.attempt.run_id)

@@ -14,21 +14,20 @@ from batchscore.hooks import reached
 from batchscore.ports import Commit, TablePort
 
 HEAD_KEY = "batchscore_chain"
+MIGRATE_KEY = "batchscore_migrate"
 CHAIN_ID = "chain"
 MAX_TRIES = 10
-SEEN_BY_ANYBODY = ("abandoned", "discard")
-# Maintenance that changes no row, and our own creation of the table.
+SEEN_BY_ANYBODY = ("held", "abandoned", "discard")
+# Maintenance that changes neither rows nor columns, and our own creation of the table; as Delta's log names it.
 QUIET_OPERATIONS = frozenset(
     {
         "CREATE TABLE",
-        "CREATE OR REPLACE TABLE",
         "OPTIMIZE",
+        "REORG",
         "VACUUM START",
         "VACUUM END",
         "SET TBLPROPERTIES",
         "UNSET TBLPROPERTIES",
-        "ADD CONSTRAINT",
-        "ANALYZE TABLE",
         "UPGRADE PROTOCOL",
         "COMPUTE STATS",
     }
@@ -83,8 +82,8 @@ def fold(
         scores: The scores table, whose log is projected.
         audit: The audit table.
         frame_schema: Its columns.
-        events: Records of runs that left no scores commit, such as failed ones, and of decisions. An `abandoned` or
-            `discard` that the audit has already, by whoever saw it first, is left out.
+        events: Records of runs that left no scores commit, such as failed ones, and of decisions. A `held`, `abandoned`
+            or `discard` that the audit has already, by whoever saw it first, is left out.
         additions: Run id to what the record could not know before its commit, such as publish timings.
 
     Returns:
@@ -152,9 +151,11 @@ def _project(
 ) -> list[dict[str, Any]]:
     records = []
     for commit in commits:
-        core = _core_of(commit)
+        core = _content_of(commit, "batchscore")
         if core is not None:
             records.append(_complete(core, commit, audit, additions))
+        elif (change := _content_of(commit, MIGRATE_KEY)) is not None:
+            records.append({**change, "kind": "migrate", "status": "migrated", "commits": {"scores": commit.version}})
         elif commit.operation not in QUIET_OPERATIONS:
             records.append(_foreign(commit, scores))
     return records
@@ -189,10 +190,11 @@ def _foreign(commit: Commit, scores: TablePort) -> dict[str, Any]:
     }
 
 
-def _core_of(commit: Commit) -> dict[str, Any] | None:
+def _content_of(commit: Commit, key: str) -> dict[str, Any] | None:
+    """What one of our commits says of itself under a key; None for any other."""
     found = _json(commit)
-    core = found.get("batchscore") if found else None
-    return core if isinstance(core, dict) else None
+    content = found.get(key) if found else None
+    return content if isinstance(content, dict) else None
 
 
 def _head_of(commit: Commit | None) -> Head | None:

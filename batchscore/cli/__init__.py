@@ -32,6 +32,7 @@ _COMMANDS = {
     "discard": "drop the staged rows of a run that was not published",
     "rollback": "restore an interval as an older run published it",
     "block": "keep runs from intervals, or let them run again",
+    "migrate": "add columns to the output tables, and set what they need",
     "repair": "finish what a crash left; every run does so first",
     "doctor": "check Java, jars, versions, workers and the registry",
 }

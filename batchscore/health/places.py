@@ -11,6 +11,8 @@ from batchscore.config import InputConfig, Job, LookupConfig
 from batchscore.errors import SetupError
 from batchscore.health.checks import Check, attempt
 from batchscore.references import resolve_path, resolve_sqlite
+from batchscore.tables.catalog import expect_location, find_table
+from batchscore.tables.locations import is_path
 from batchscore.tables.locks import local_path
 from batchscore.tables.pin import pin_table
 
@@ -35,7 +37,11 @@ def check_places(job: Job, spark: SparkSession | None) -> Iterator[Check]:
     output = config.output
     places = {"scores": output.scores, "quarantine": output.quarantine_table, "audit": output.audit_table}
     for name, place in places.items():
-        yield attempt(f"output.{name}", partial(_describe_place, job, place, name))
+        resolved = resolve_path(place, job.folder)
+        if is_path(resolved):
+            yield attempt(f"output.{name}", partial(_describe_place, resolved, place, name))
+        elif spark is not None:
+            yield attempt(f"output.{name}", partial(_describe_name, spark, resolved))
 
 
 def _describe_model(job: Job) -> str:
@@ -56,8 +62,15 @@ def _describe_table(spark: SparkSession, job: Job, where: str, table: str, table
     return f"{table_format} table {table}: {', '.join(parts)}"
 
 
-def _describe_place(job: Job, place: str, name: str) -> str:
-    folder = local_path(resolve_path(place, job.folder))
+def _describe_name(spark: SparkSession, table: str) -> str:
+    found = find_table(spark, table)
+    if found is not None:
+        return f"{table}: there, at {found}"
+    return f"{table}: not there yet; the first run makes it at {expect_location(spark, table)}"
+
+
+def _describe_place(resolved: str, place: str, name: str) -> str:
+    folder = local_path(resolved)
     if folder is None:
         return f"{place}: on another store, which is not looked at"
     nearest = next(parent for parent in (folder, *folder.parents) if parent.exists())

@@ -19,7 +19,7 @@ from batchscore.config import (
 )
 from batchscore.errors import ConfigError
 from batchscore.intervals import Interval, parse_unit
-from batchscore.references import has_reference
+from batchscore.references import TABLE_NAME, has_reference
 
 Path = tuple[str | int, ...]
 
@@ -256,15 +256,20 @@ def _check_engine(job: JobConfig) -> Iterator[Finding]:
 
 
 def _check_places(job: JobConfig) -> Iterator[Finding]:
-    """Tables and files: paths where a path is needed, no two outputs in one place, no output over an input."""
+    """Tables and files: paths or names where one is needed, no two outputs in one place, no output over an input."""
     taken = {job.input.table: "input.table"} | {t.table: f"lookups.{n}.table" for n, t in job.lookups.items()}
     taken = {_trim(place): key for place, key in taken.items()}
     places = {"scores": job.output.scores, "quarantine": job.output.quarantine, "audit": job.output.audit}
     for key, place in places.items():
         if place is None:
             continue
-        if "/" not in place and not has_reference(place):
-            yield Finding(("output", key), "not-a-path", f"expected a path with a '/', as './{place}'")
+        named = "/" not in place and not has_reference(place)
+        if named and job.output.format == "parquet":
+            what = f"expected a path with a '/', as './{place}'; Parquet output has no catalog name"
+            yield Finding(("output", key), "not-a-path", what, reads=(("output", "format"),))
+        elif named and not TABLE_NAME.match(place):
+            what = f"expected a path with a '/', as './{place}', or a catalog name, as SCHEMA.TABLE"
+            yield Finding(("output", key), "not-a-path", what)
         elif _trim(place) in taken:
             what = f"this is also `{taken[_trim(place)]}`; every output needs a place of its own"
             yield Finding(("output", key), "collision", what)
@@ -294,7 +299,8 @@ def _doubled(names: Iterable[str]) -> list[int]:
 
 
 def _trim(place: str) -> str:
-    return place.rstrip("/").removeprefix("./")
+    """A place without what does not tell it from another; catalogs do not tell letters' cases apart."""
+    return place.rstrip("/").removeprefix("./") if "/" in place else place.lower()
 
 
 _CHECKS: tuple[Callable[[JobConfig], Iterator[Finding]], ...] = (

@@ -16,8 +16,11 @@ from batchscore.models.mlmodel import MAX_MLMODEL_BYTES, LoggedModel, read_mlmod
 from batchscore.models.onnx_file import OnnxFacts, read_onnx
 from batchscore.models.probe import probe_model
 from batchscore.models.registry import RegisteredVersion, find_version
-from batchscore.records import PinnedModel
+from batchscore.records import PinnedModel, TensorSpec
 
+Tensors = tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]
+MANY_MODELS = 32
+_PROBED: dict[str, Tensors] = {}
 TIMEOUT_S = 12.0  # with imports, an unreachable registry is reported within 15 s of the start
 
 
@@ -47,7 +50,7 @@ def pin_model(uri: str, registry_uri: str | None, *, timeout_s: float = TIMEOUT_
         found = find_version(name, alias, int(number) if number else None, registry_uri, deadline)
         logged, content, facts = _read_files(found, deadline)
     sha256 = hashlib.sha256(content).hexdigest()
-    inputs, outputs = probe_model(content, sha256, found.where)
+    inputs, outputs = _probe_once(content, sha256, found.where)
     pinned = PinnedModel(
         uri=uri,
         name=found.name,
@@ -62,6 +65,15 @@ def pin_model(uri: str, registry_uri: str | None, *, timeout_s: float = TIMEOUT_
         run_id=found.run_id,
     )
     return pinned, content
+
+
+def _probe_once(content: bytes, sha256: str, where: str) -> Tensors:
+    """The model's inputs and outputs; bytes that were loaded once in this process's life load again."""
+    if sha256 not in _PROBED:
+        if len(_PROBED) >= MANY_MODELS:
+            _PROBED.clear()
+        _PROBED[sha256] = probe_model(content, sha256, where)
+    return _PROBED[sha256]
 
 
 def _read_files(found: RegisteredVersion, deadline: Deadline) -> tuple[LoggedModel, bytes, OnnxFacts]:

@@ -172,28 +172,31 @@ def _append_quarantine(quarantine: TablePort, attempt: Attempt, rows: Any) -> in
     failure: Exception | None = None
     for _ in range(MAX_TRIES):
         with quarantine.lock():
-            if quarantine.txn_version(app_id) < 1:  # else an earlier try of this run has landed
-                try:
-                    metadata = json.dumps({"run_id": attempt.run_id})
-                    quarantine.append(rows, app_id=app_id, txn_version=1, metadata=metadata)
-                except Exception as error:  # whatever it says, only the log decides
-                    failure = error
-                reached("quarantine.written")
-            if quarantine.txn_version(app_id) >= 1:
-                return _find_version(quarantine, attempt.run_id)
+            before = quarantine.version()
+            try:
+                metadata = json.dumps({"run_id": attempt.run_id})
+                quarantine.append(rows, app_id=app_id, txn_version=1, metadata=metadata)
+            except Exception as error:  # whatever it says, only the log decides
+                failure = error
+            reached("quarantine.written")
+            version = _find_version(quarantine, attempt.run_id, before)
+            if version is None and quarantine.txn_version(app_id) >= 1:  # an earlier try of this run had landed
+                version = _find_version(quarantine, attempt.run_id, -1) or quarantine.version()
+            if version is not None:
+                return version
     raise WriteError(
         f"quarantine {quarantine.location}: expected the rows of run {attempt.run_id} in its log; found none after "
         f"{MAX_TRIES} tries{_told(failure)}. Nothing was published; mend the cause and run again."
     ) from failure
 
 
-def _find_version(quarantine: TablePort, run_id: str) -> int:
-    """The version that added a run's rows: most often the last."""
-    for version in range(quarantine.version(), -1, -1):
+def _find_version(quarantine: TablePort, run_id: str, after: int) -> int | None:
+    """The version above `after` that added a run's rows; the newest commits are looked at first."""
+    for version in range(quarantine.version(), after, -1):
         commit = next(iter(quarantine.commits(version - 1)), None)
         if commit is not None and commit.metadata and run_id in commit.metadata:
             return commit.version
-    return quarantine.version()
+    return None
 
 
 def _superseded(scores: TablePort, attempt: Attempt) -> str:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from batchscore.errors import ConfigError
 from batchscore.ports import TablePort
+from batchscore.publish.comparison import (
+    APPEND_ONLY,
+    FILE_RETENTION,
+    GRAIN_PROPERTY,
+    JOB_PROPERTY,
+    LOG_RETENTION,
+    TableSpec,
+    check_table,
+)
 
 if TYPE_CHECKING:
     from pyspark.sql.types import StructField, StructType
@@ -27,11 +35,9 @@ QUARANTINE_EXTRA = (
     ("_run_id", "string"),
     ("_generation", "bigint"),
 )
-JOB_PROPERTY = "batchscore.job"
-GRAIN_PROPERTY = "batchscore.grain"
+INTERVAL = "_interval"
 # The audit is read from the log's commit metadata, which goes with log retention.
-_KEPT = {"delta.logRetentionDuration": "interval 365 days", "delta.deletedFileRetentionDuration": "interval 30 days"}
-_FORBIDDEN = "delta.setTransactionRetentionDuration"  # it would forget generations
+_KEPT = {LOG_RETENTION: "interval 365 days", FILE_RETENTION: "interval 30 days"}
 
 
 def scores_schema(fields: Sequence[StructField]) -> StructType:
@@ -44,43 +50,65 @@ def quarantine_schema(fields: Sequence[StructField]) -> StructType:
     return _with_extra(fields, QUARANTINE_EXTRA)
 
 
-def create_scores(table: TablePort, schema: StructType, job: str, grain: str) -> None:
-    """Create the scores table, partitioned by interval, or check that the existing one may take this job.
+def scores_spec(schema: StructType, job: str, grain: str, *, key: Sequence[str] = (), delta: bool = True) -> TableSpec:
+    """What a scores table must be: partitioned by interval, and of one job and one grain.
+
+    Args:
+        schema: Its columns.
+        job: The job's name.
+        grain: The job's grain.
+        key: The job's key columns.
+        delta: Whether it is stored as Delta, whose properties mean nothing elsewhere.
+    """
+    own = {JOB_PROPERTY: job, GRAIN_PROPERTY: grain}
+    properties = {**_KEPT, **own} if delta else own
+    return TableSpec(
+        where="output.scores",
+        schema=schema,
+        properties=properties,
+        partition_by=[INTERVAL],
+        key=key,
+        evolves=delta,
+    )
+
+
+def append_only_spec(
+    where: str, schema: StructType, job: str, *, key: Sequence[str] = (), delta: bool = True
+) -> TableSpec:
+    """What a quarantine or audit table must be: one of the job that only grows.
+
+    Args:
+        where: The config key that names it.
+        schema: Its columns.
+        job: The job's name.
+        key: The job's key columns.
+        delta: As in `scores_spec`.
+    """
+    own = {JOB_PROPERTY: job}
+    properties = {**_KEPT, APPEND_ONLY: "true", **own} if delta else own
+    return TableSpec(where=where, schema=schema, properties=properties, key=key, evolves=delta)
+
+
+def ensure_table(table: TablePort, spec: TableSpec) -> None:
+    """Create a table, or check that the one that stands may take the job's rows.
 
     Raises:
-        ConfigError: It belongs to another job or grain, has other columns, or settings that break the protocol.
+        ConfigError: It may not; the message says what to do.
     """
-    if not table.exists():
-        table.create(schema, ["_interval"], {**_KEPT, JOB_PROPERTY: job, GRAIN_PROPERTY: grain})
+    if not table.exists() and _create(table, spec):
         return
-    properties = table.properties()
-    where = f"output.scores {table.location}"
-    for key, wanted, noun in ((JOB_PROPERTY, job, "job"), (GRAIN_PROPERTY, grain, "grain")):
-        found = properties.get(key)
-        if found != wanted:
-            raise ConfigError(
-                f"{where}: expected a table of {noun} '{wanted}'; found "
-                f"{f'{noun} {found!r}' if found else 'a table that batchscore did not make'}. "
-                "One scores table belongs to one job and one grain: choose another path."
-            )
-    if _FORBIDDEN in properties:
-        raise ConfigError(
-            f"{where}: property {_FORBIDDEN} makes Delta forget which runs were published. Unset it: "
-            f"ALTER TABLE … UNSET TBLPROPERTIES ('{_FORBIDDEN}')."
-        )
-    _check_columns(where, table.columns(), schema)
+    check_table(table, spec)
 
 
-def create_append_only(table: TablePort, schema: StructType, where: str) -> None:
-    """Create a quarantine or audit table that only grows, or check that the existing one has the same columns.
-
-    Raises:
-        ConfigError: It has other columns.
-    """
-    if not table.exists():
-        table.create(schema, [], {**_KEPT, "delta.appendOnly": "true"})
-        return
-    _check_columns(f"{where} {table.location}", table.columns(), schema)
+def _create(table: TablePort, spec: TableSpec) -> bool:
+    """Create a table; False where the store complained and the table stands: most often another creator was faster."""
+    try:
+        table.create(spec.schema, spec.partition_by, spec.properties)
+    except Exception:
+        if not table.exists():
+            raise
+        return False
+    return True
 
 
 def _with_extra(fields: Sequence[StructField], extra: Sequence[tuple[str, str]]) -> StructType:
@@ -90,22 +118,3 @@ def _with_extra(fields: Sequence[StructField], extra: Sequence[tuple[str, str]])
     for name, kind in extra:
         schema = schema.add(name, _parse_datatype_string(kind))
     return schema
-
-
-def _check_columns(where: str, found: Mapping[str, str], schema: StructType) -> None:
-    wanted = {field.name: field.dataType for field in schema.fields}
-    missing = [name for name in wanted if name not in found]
-    extra = [name for name in found if name not in wanted]
-    changed = [
-        f"{name} is {found[name]}, not {kind.typeName()}"
-        for name, kind in wanted.items()
-        if name in found and found[name] not in ("nested", kind.typeName(), kind.simpleString())
-    ]
-    if missing or extra or changed:
-        parts = [f"missing {', '.join(missing)}"] if missing else []
-        parts += [f"too many: {', '.join(extra)}"] if extra else []
-        parts += changed
-        raise ConfigError(
-            f"{where}: expected the columns that this job writes; found {'; '.join(parts)}. Tables never change "
-            "inside a run: name a new path, or undo the change to the job's outputs."
-        )

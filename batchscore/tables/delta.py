@@ -7,34 +7,55 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
-from batchscore.errors import WriteError
+from batchscore.errors import ConfigError, WriteError
 from batchscore.ports import Commit
-from batchscore.tables.locations import read_file, write_file
+from batchscore.tables.catalog import create_table, expect_location, find_table, quote_name
+from batchscore.tables.locations import is_path, read_file, write_file
 from batchscore.tables.locks import hold_lock
 from batchscore.tables.log import DeltaLog
-from batchscore.tables.read import scan_rows
+from batchscore.tables.read import quote, scan_rows
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
     from pyspark.sql.types import StructType
 
 SIDE_FOLDER = "_batchscore"  # VACUUM and readers leave names with an underscore alone
+_METADATA_CONF = "spark.databricks.delta.commitInfo.userMetadata"  # the only way to give an ALTER its metadata
 
 
 class DeltaTable:
-    """One output table; see `ports.TablePort` for what callers may rely on."""
+    """One output table; see `ports.TablePort` for what callers may rely on.
 
-    def __init__(self, spark: SparkSession, location: str) -> None:
+    A catalog name serves to create the table and to find it; everything else goes by its location.
+
+    Args:
+        spark: The session.
+        place: A path, or a catalog name.
+    """
+
+    def __init__(self, spark: SparkSession, place: str) -> None:
         self._spark = spark
-        self._log = DeltaLog(spark, location)
-        self.location = location
+        self._name = None if is_path(place) else place
+        self._found = place if self._name is None else None
+
+    @property
+    def location(self) -> str:
+        """Where the table lies; before the catalog has it, where it is going to."""
+        return self._find() or expect_location(self._spark, str(self._name))
 
     def exists(self) -> bool:
         """Whether the table has been created."""
-        return self._log.exists()
+        return self._find() is not None and self._log.exists()
 
     def create(self, schema: StructType, partition_by: Sequence[str], properties: Mapping[str, str]) -> None:
-        """Create the table unless it exists; two creators at once end with one table."""
+        """Create the table unless it exists; two creators at once end with one table.
+
+        Raises:
+            ConfigError: The catalog does not take the name.
+        """
+        if self._name is not None:
+            self._create_named(self._name, schema, partition_by, properties)
+            return
         from delta.tables import DeltaTable as Builder  # noqa: PLC0415 - executors import this package too
 
         builder = Builder.createIfNotExists(self._spark).location(self.location).addColumns(schema)
@@ -44,6 +65,25 @@ class DeltaTable:
             builder = builder.property(key, value)
         with self.lock():
             builder.execute()
+
+    def alter(self, change: str, metadata: str) -> None:
+        """Change the table itself by one ALTER, in one commit.
+
+        Args:
+            change: What stands behind the table's name, such as `ADD COLUMNS (...)`.
+            metadata: The text that the commit carries.
+        """
+        table = quote_name(self._name) if self._name else f"delta.{quote(self.location)}"
+        before = self._spark.conf.get(_METADATA_CONF, None)
+        with self.lock():
+            self._spark.conf.set(_METADATA_CONF, metadata)
+            try:
+                self._spark.sql(f"ALTER TABLE {table} {change}")
+            finally:
+                if before is None:
+                    self._spark.conf.unset(_METADATA_CONF)
+                else:
+                    self._spark.conf.set(_METADATA_CONF, before)
 
     def properties(self) -> Mapping[str, str]:
         """The table's own properties."""
@@ -57,13 +97,19 @@ class DeltaTable:
 
     def columns(self) -> dict[str, str]:
         """Column names and Spark types, as the latest version has them."""
-        schema: str = self._log.snapshot().metadata().schemaString()
-        fields = json.loads(schema)["fields"]
-        return {item["name"]: item["type"] if isinstance(item["type"], str) else "nested" for item in fields}
+        from pyspark.sql.types import StructType  # noqa: PLC0415 - executors import this package too
+
+        schema = StructType.fromJson(json.loads(self._log.snapshot().metadata().schemaString()))
+        return {field.name: field.dataType.simpleString() for field in schema.fields}
+
+    def partition_columns(self) -> Sequence[str]:
+        """The columns that it is partitioned by, in order."""
+        found: str = self._log.snapshot().metadata().partitionColumns().mkString("\n")
+        return found.split("\n") if found else []
 
     def version(self) -> int:
         """The latest version; -1 where the table does not exist."""
-        return self._log.version()
+        return self._log.version() if self._find() is not None else -1
 
     def txn_version(self, app_id: str) -> int:
         """The last transaction version of `app_id`; -1 if there is none."""
@@ -136,3 +182,29 @@ class DeltaTable:
     def lock(self) -> AbstractContextManager[None]:
         """Hold off other writers of this table on a local disk."""
         return hold_lock(self.location)
+
+    @property
+    def _log(self) -> DeltaLog:
+        return DeltaLog(self._spark, self.location)
+
+    def _find(self) -> str | None:
+        """Where the table lies; None as long as the catalog has no table of its name."""
+        if self._found is None:
+            self._found = find_table(self._spark, str(self._name))
+        return self._found
+
+    def _create_named(
+        self, name: str, schema: StructType, partition_by: Sequence[str], properties: Mapping[str, str]
+    ) -> None:
+        with hold_lock(self.location):
+            if self.exists():
+                return
+            try:
+                create_table(self._spark, name, schema, partition_by, properties)
+            except Exception as error:
+                if self.exists():  # another creator was faster
+                    return
+                raise ConfigError(
+                    f"table {name}: expected the catalog to create it at {self.location}; it refused, most often since "
+                    "files stand there that it does not know of. Remove them, or choose another name."
+                ) from error

@@ -15,6 +15,14 @@ def is_path(table: str) -> bool:
     return "/" in table
 
 
+def qualify(spark: SparkSession, path: str) -> str:
+    """A path with its scheme where it lies on another file system than this machine's, by Hadoop's `fs.defaultFS`."""
+    root: str = hadoop_conf(spark).get("fs.defaultFS") or "file:///"
+    if not path.startswith("/") or root.startswith("file:"):
+        return path
+    return root.rstrip("/") + path
+
+
 def find_location(spark: SparkSession, table: str) -> str:
     """The path of a Delta table: itself, or where the catalog says that it lies.
 

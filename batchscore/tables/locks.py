@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import fcntl
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import unquote, urlparse
+
+_FILE = re.compile(r"file:(?://[^/]*)?(/.*)", re.DOTALL)
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
 
 def local_path(location: str) -> Path | None:
     """The local path of a location, or None where it lies on another store."""
-    parsed = urlparse(location)
-    if parsed.scheme not in ("", "file"):
-        return None
-    return Path(unquote(parsed.path) if parsed.scheme else location)
+    found = _FILE.fullmatch(location)
+    if found is not None:
+        return Path(found[1])  # as Hadoop reads it: nothing in it is escaped
+    return None if _SCHEME.match(location) else Path(location)
 
 
 @contextmanager

@@ -81,14 +81,3 @@ def _commit(version: int, actions: list[dict[str, Any]]) -> Commit:
             metadata = information.get("userMetadata")
             return Commit(version, information.get("operation", ""), metadata, information.get("timestamp", 0))
     return Commit(version, "", None, 0)
-
-
-def count_added_rows(actions: list[dict[str, Any]], partition: str) -> dict[str, int]:
-    """Rows added by a commit, by the value of one partition column, from the file statistics that it committed."""
-    counts: dict[str, int] = {}
-    for action in actions:
-        added = action.get("add")
-        if added is not None:
-            value = added["partitionValues"].get(partition) or ""
-            counts[value] = counts.get(value, 0) + int(json.loads(added["stats"])["numRecords"])
-    return counts

@@ -106,8 +106,11 @@ class ParquetTable:
 
     def columns(self) -> dict[str, str]:
         """Column names and Spark types."""
-        fields = self._table()["schema"]["fields"]
-        return {item["name"]: item["type"] if isinstance(item["type"], str) else "nested" for item in fields}
+        return {field.name: field.dataType.simpleString() for field in self._schema().fields}
+
+    def partition_columns(self) -> Sequence[str]:
+        """The columns that it is partitioned by, in order."""
+        return list(self._table()["partition_by"])
 
     def version(self) -> int:
         """The latest version; -1 where the table does not exist."""

@@ -3,70 +3,82 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from batchscore.config import Format
-from batchscore.errors import WriteError
-from batchscore.tables.log import DeltaLog, count_added_rows
 from batchscore.tables.parquet_files import count_rows, write_files
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
+MANY_FILES = 64  # above it Spark reads the footers, in parallel
+
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A committed stage.
+    """A whole stage: plain Parquet files, named one by one, so that no other file in the folder counts.
 
     Attributes:
         location: Its path.
-        counts: Rows by outcome (`scored`, `quarantined`, `tally`), from the committed files' statistics or footers.
-        schema: Of a stage of plain Parquet files, its columns as Spark's JSON; None for Delta, which keeps its own.
+        files: Its files by outcome (`scored`, `quarantined`, `tally`), relative to the path.
+        counts: Rows by outcome, from the files' footers.
+        schema: Its columns, as Spark's JSON.
     """
 
     location: str
-    counts: dict[str, int]
-    schema: str | None = None
+    files: Mapping[str, tuple[str, ...]]
+    counts: Mapping[str, int]
+    schema: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """What a note keeps of it."""
+        return {
+            "files": {k: list(v) for k, v in self.files.items()},
+            "counts": dict(self.counts),
+            "schema": self.schema,
+        }
 
 
-def write_stage(spark: SparkSession, rows: DataFrame, location: str, table_format: Format) -> Stage:
-    """Write the kernel's rows in one commit, split by outcome, and count what was committed.
+def stage_from_dict(location: str, kept: Mapping[str, Any]) -> Stage:
+    """The stage that `to_dict` wrote of."""
+    files = {outcome: tuple(names) for outcome, names in kept["files"].items()}
+    return Stage(location, files, dict(kept["counts"]), kept["schema"])
+
+
+def write_stage(spark: SparkSession, rows: DataFrame, location: str) -> Stage:
+    """Write the kernel's rows in one Spark job, split by outcome, and count what was written.
 
     Args:
         spark: The session.
         rows: The kernel's output; `_outcome` says where each row goes.
         location: A path of this run alone.
-        table_format: `delta`, or `parquet` where no Delta is wanted.
 
     Raises:
-        WriteError: The commit is not there after the write.
+        WriteError: The job left no mark of success.
     """
-    if table_format == "parquet":
-        counts = _count_by_outcome(spark, location, write_files(spark, rows, location, ["_outcome"]))
-        return Stage(location, counts, rows.schema.json())
-    writer = rows.write.format("delta").partitionBy("_outcome").option("delta.dataSkippingNumIndexedCols", "0")
-    writer.save(location)
-    actions = DeltaLog(spark, location).actions(0)
-    if actions is None:
-        raise WriteError(f"stage {location}: expected its commit; found none. Run again; nothing was published.")
-    return Stage(location, count_added_rows(actions, "_outcome"))
+    files: dict[str, tuple[str, ...]] = {}
+    for file in write_files(spark, rows, location, ["_outcome"]):
+        outcome = file.split("/", 1)[0].removeprefix("_outcome=")
+        files[outcome] = (*files.get(outcome, ()), file)
+    stage = Stage(location, files, {}, rows.schema.json())
+    counts = {outcome: _count(spark, stage, outcome) for outcome in files}
+    return Stage(location, files, counts, stage.schema)
 
 
 def read_stage(spark: SparkSession, stage: Stage, outcome: str) -> DataFrame:
     """The rows of one outcome."""
-    if stage.schema is not None:
-        from pyspark.sql.types import StructType  # noqa: PLC0415 - executors import this package too
+    from pyspark.sql.types import StructType  # noqa: PLC0415 - executors import this package too
 
-        files = spark.read.schema(StructType.fromJson(json.loads(stage.schema))).parquet(stage.location)
-        return files.where(files["_outcome"] == outcome)
-    frame = spark.read.format("delta").option("versionAsOf", "0").load(stage.location)
-    return frame.where(frame["_outcome"] == outcome)
+    schema = StructType.fromJson(json.loads(stage.schema))
+    paths = [f"{stage.location}/{file}" for file in stage.files.get(outcome, ())]
+    if not paths:
+        return spark.createDataFrame([], schema)
+    return spark.read.schema(schema).option("basePath", stage.location).parquet(*paths)
 
 
-def _count_by_outcome(spark: SparkSession, location: str, files: list[str]) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for file in files:
-        outcome = file.split("/", 1)[0].removeprefix("_outcome=")
-        counts[outcome] = counts.get(outcome, 0) + count_rows(spark, f"{location}/{file}")
-    return counts
+def _count(spark: SparkSession, stage: Stage, outcome: str) -> int:
+    files = stage.files[outcome]
+    if len(files) > MANY_FILES:
+        return read_stage(spark, stage, outcome).count()
+    return sum(count_rows(spark, f"{stage.location}/{file}") for file in files)

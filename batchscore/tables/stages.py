@@ -7,7 +7,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -28,9 +28,14 @@ REMOTE_ABANDON_S = 24 * 3600  # without a lock that dies with its holder, only a
 class StageFolder:
     """See `ports.StagePort`."""
 
-    def __init__(self, spark: SparkSession, folder: str) -> None:
+    def __init__(self, spark: SparkSession, folder: Callable[[], str]) -> None:
         self._spark = spark
-        self.folder = folder
+        self._folder = folder
+
+    @property
+    def folder(self) -> str:
+        """Where the stages lie; it may be known only once the scores table stands."""
+        return self._folder()
 
     def location(self, run_id: str) -> str:
         """The path of one run's stage."""

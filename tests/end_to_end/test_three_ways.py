@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import nbformat
+import pytest
 from nbclient import NotebookClient
 from processes import BATCHSCORE, REPOSITORY, TIMEOUT_S, clean_environment, run_process
 
@@ -42,6 +43,7 @@ def result_of(notebook: nbformat.NotebookNode, call: str) -> dict[str, Any]:
     return next(dict(o.data) for o in cell.outputs if o.output_type == "execute_result")
 
 
+@pytest.mark.slow
 def test_one_run_key_by_three_ways_and_only_the_first_writes(
     spark: SparkSession, demo_folder: Path, tmp_path: Path
 ) -> None:
@@ -75,8 +77,3 @@ def test_one_run_key_by_three_ways_and_only_the_first_writes(
     assert table_versions(spark, job) == written
     runs = [r for r in api.runs(job).records if r.get("interval") == first["interval"]]
     assert [(r["run_id"], r["status"]) for r in runs] == [(first["run_id"], "published")]
-
-
-def test_the_notebook_is_kept_without_outputs() -> None:
-    cells = [cell for cell in nbformat.read(NOTEBOOK, as_version=4).cells if cell.cell_type == "code"]
-    assert [(cell.outputs, cell.execution_count) for cell in cells] == [([], None)] * len(cells)
