@@ -252,7 +252,9 @@ def read_account(records: Sequence[Mapping[str, Any]]) -> Account:
                 pinned = record["model"]
             case "release":
                 pinned = None
-    last = next(reversed(held.values()), None)
+    # A hold may be told after a newer run: it was planned before that one, and its rows are not to replace it.
+    reached_generation = int(runs[-1]["generation"]) if runs else 0
+    last = next((r for r in reversed(held.values()) if int(r["generation"]) > reached_generation), None)
     return Account(runs=tuple(runs), newest=newest, held=last, blocked=blocked, pinned=pinned)
 
 

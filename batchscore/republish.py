@@ -53,6 +53,8 @@ def resume_run(spark: SparkSession, job: Job, run_id: str, *, progress: Progress
     with settle(target, attempt) as settlement:
         settlement.claim(run_id)  # first: the failure of one who comes second is not the run's
         note = read_stage_note(target, run_id)
+        if target.ledger.is_settled(interval_of(found, job).name, run_id):
+            raise ConfigError(f"run {run_id}: expected one to resume; it is published or discarded already.")
         attempt.learn(run_id=run_id, **{name: note["record"][name] for name in RESUMED})
         settlement.stage, settlement.material = _stage_of(target, run_id, note), note["material"]
         return _resume(spark, job, note["record"], settlement)

@@ -75,8 +75,9 @@ def fold(
 ) -> Head:
     """Project the scores log's new commits into the audit table, and add events; each exactly once.
 
-    The append is a compare-and-set: its transaction version is the audit table's version as read, plus one, so of
-    two folds from the same state one commits and the other starts over.
+    The append is a compare-and-set: its transaction version is one above the chain's last, read before the chain's
+    head, so of two folds from the same state one commits and the other starts over. (The table's own version would
+    not do: OPTIMIZE raises it between two folds that saw the same head, and both would land.)
 
     Args:
         scores: The scores table, whose log is projected.
@@ -95,6 +96,9 @@ def fold(
     failure: Exception | None = None
     for _ in range(MAX_TRIES):
         with audit.lock():
+            if not events and not _is_behind(scores, audit):
+                return read_head(audit)
+            turn = max(audit.txn_version(CHAIN_ID), 0) + 1
             version = audit.version()
             head = read_head(audit)
             commits = scores.commits(head.scores_version) if scores.exists() else []
@@ -107,9 +111,7 @@ def fold(
                 {HEAD_KEY: {"seq": end.seq, "sha256": end.sha256, "scores_version": end.scores_version}}
             )
             try:
-                audit.append(
-                    audit.frame_of(rows, frame_schema), app_id=CHAIN_ID, txn_version=version + 1, metadata=metadata
-                )
+                audit.append(audit.frame_of(rows, frame_schema), app_id=CHAIN_ID, txn_version=turn, metadata=metadata)
             except Exception as error:  # whatever it says, only the log decides
                 failure = error
             reached("audit.written")
@@ -120,6 +122,11 @@ def fold(
         f"audit {audit.location}: expected {len(records)} records to be appended; they did not land in {MAX_TRIES} "
         "tries. The scores are as published; the next run, or `batchscore runs`, writes what is missing."
     ) from failure
+
+
+def _is_behind(scores: TablePort, audit: TablePort) -> bool:
+    """Whether the scores log has commits that the audit may not hold; without the cost of its transaction ids."""
+    return scores.exists() and scores.version() > read_head(audit).scores_version
 
 
 def _seal_all(records: Sequence[Mapping[str, Any]], head: Head, commits: Sequence[Commit]) -> tuple[list[Any], Head]:
