@@ -76,7 +76,12 @@ def test_a_table_begins_once_and_keeps_what_it_was_made_with(opener: Opener) -> 
     table = opener()
     assert (table.exists(), table.version(), table.txn_version("x")) == (True, 0, -1)
     assert table.properties()["batchscore.job"] == "small"
-    assert table.columns() == {"id": "long", "_interval": "string", "_run_id": "string", "reasons": "nested"}
+    assert table.columns() == {
+        "id": "bigint",
+        "_interval": "string",
+        "_run_id": "string",
+        "reasons": ArrayType(REASON).simpleString(),
+    }
     assert (found(table), table.read().columns) == ([], SCHEMA.fieldNames())
     assert [(c.version, c.operation, c.metadata) for c in table.commits(-1)] == [(0, "CREATE TABLE", None)]
 

@@ -35,6 +35,7 @@ PUBLIC = [
     "block",
     "discard",
     "load",
+    "migrate",
     "plan",
     "preview",
     "publish_held",
