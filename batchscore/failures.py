@@ -5,11 +5,17 @@ from __future__ import annotations
 import re
 
 from batchscore import errors
-from batchscore.errors import BatchscoreError, InputError, ScoringError
+from batchscore.errors import BatchscoreError, InputError, ScoringError, WriteError
 from batchscore.redaction import redact
 
+MAX_CAUSES = 10
 _RAISED_IN_WORKER = re.compile(r"batchscore\.errors\.(\w+): (.+)")
-_FILE = re.compile(r"(?:Encountered error while reading file|path:?|file:?) ?(\S+\.parquet)")
+_FILE = re.compile(r"(?:Encountered error while reading file|path:?|file:?) ?(\S+\.(?:parquet|json))")
+_REFUSED = re.compile(
+    r"No space left on device|Read-only file system|Permission denied|Disk quota exceeded|Input/output error"
+    r"|Mkdirs failed to create"
+)
+_WRITTEN = re.compile(r"(?:writing rows to|Mkdirs failed to create) (\S+)|(/\S+) \(|'(/[^']+)'")
 _CONDITION = re.compile(r"\[([A-Z][A-Z0-9_.]+)\]")
 
 
@@ -30,12 +36,53 @@ def retell(error: BaseException) -> BatchscoreError:
     if condition and condition[1].startswith(("FAILED_READ_FILE", "CANNOT_READ_FILE")):
         found = _FILE.search(text)
         file = found[1] if found else "a data file"
+        if "/_delta_log/" in file:
+            return WriteError(
+                f"{file}: expected a file of a Delta table's log; it could not be read ({condition[1]}): cut short or "
+                "changed. Restore it from a copy; until then nothing is published."
+            )
         return InputError(
             f"input: expected {file} to be a whole Parquet file; it could not be read ({condition[1]}): cut short, "
             "changed, or deleted. Restore it, or rewrite the interval upstream; nothing was published."
         )
+    if _REFUSED.search(_whole_text(error)):
+        return refuse(_place_of(error), error)
     if condition:
         return BatchscoreError(f"Spark stopped with {condition[1]}. Run with --verbose for its own trace.")
     if "Python worker exited unexpectedly" in text or "crashed" in text:
         return ScoringError("a Python worker died while scoring. Give workers more memory or lower scoring.batch_rows.")
     return BatchscoreError(f"{type(error).__name__}: {redact(text.splitlines()[0][:300] if text else 'no message')}")
+
+
+def refuse(place: str, error: BaseException) -> WriteError:
+    """The error of a store that did not take what a run had to write.
+
+    Args:
+        place: What was to be written.
+        error: What the store raised.
+    """
+    return WriteError(
+        f"{place}: expected to write it; the store said: {reason_of(error)}. Mend that and run again; the old scores "
+        "stay visible."
+    )
+
+
+def reason_of(error: BaseException) -> str:
+    """Why a store refused: the system's own words where they stand anywhere below, else what `retell` says."""
+    found = _REFUSED.search(_whole_text(error))
+    return found[0] if found else str(retell(error))
+
+
+def _place_of(error: BaseException) -> str:
+    found = _WRITTEN.search(_whole_text(error))
+    return next(group for group in found.groups() if group).rstrip(".") if found else "a file of this run"
+
+
+def _whole_text(error: BaseException) -> str:
+    """What an error and its causes say, Java's among them."""
+    texts: list[str] = []
+    cause: BaseException | None = error
+    while cause is not None and len(texts) < MAX_CAUSES:
+        texts.append(str(cause))
+        cause = getattr(cause, "_cause", None) or cause.__cause__
+    return "\n".join(texts)

@@ -10,6 +10,7 @@ from typing import Any
 
 from batchscore.audit.chain import GENESIS, seal
 from batchscore.errors import WriteError
+from batchscore.failures import reason_of
 from batchscore.hooks import reached
 from batchscore.ports import Commit, TablePort
 
@@ -120,7 +121,8 @@ def fold(
                 return end
     raise WriteError(
         f"audit {audit.location}: expected {len(records)} records to be appended; they did not land in {MAX_TRIES} "
-        "tries. The scores are as published; the next run, or `batchscore runs`, writes what is missing."
+        f"tries{f' (the store said: {reason_of(failure)})' if failure else ''}. The scores are as published; the next "
+        "run, or `batchscore runs`, writes what is missing."
     ) from failure
 
 

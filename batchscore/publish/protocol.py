@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from batchscore.errors import RunSuperseded, WriteError
+from batchscore.failures import reason_of
 from batchscore.hooks import reached
 from batchscore.ports import Commit, TablePort
 
@@ -214,4 +215,4 @@ def _superseded(scores: TablePort, attempt: Attempt) -> str:
 def _told(failure: Exception | None) -> str:
     if failure is None:
         return ""
-    return f" (the store said: {type(failure).__name__}: {' '.join(str(failure).split())[:200]})"
+    return f" (the store said: {reason_of(failure)})"

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from batchscore.errors import ConfigError, WriteError
+from batchscore.failures import refuse
 from batchscore.ports import Commit
 from batchscore.tables.catalog import create_table, expect_location, find_table, quote_name
-from batchscore.tables.locations import is_path, read_file, write_file
-from batchscore.tables.locks import hold_lock
+from batchscore.tables.locations import is_path, list_names, read_file, remove_folder, write_file
+from batchscore.tables.locks import hold_lock, local_path
 from batchscore.tables.log import DeltaLog
 from batchscore.tables.read import quote, scan_rows
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from pyspark.sql.types import StructType
 
 SIDE_FOLDER = "_batchscore"  # VACUUM and readers leave names with an underscore alone
+_COMMITTED = re.compile(r"\d{20}\.(json|checkpoint)")
 _METADATA_CONF = "spark.databricks.delta.commitInfo.userMetadata"  # the only way to give an ALTER its metadata
 
 
@@ -52,6 +55,7 @@ class DeltaTable:
 
         Raises:
             ConfigError: The catalog does not take the name.
+            WriteError: The store does not take the table.
         """
         if self._name is not None:
             self._create_named(self._name, schema, partition_by, properties)
@@ -64,7 +68,21 @@ class DeltaTable:
         for key, value in properties.items():
             builder = builder.property(key, value)
         with self.lock():
-            builder.execute()
+            self._clear_half_created()
+            try:
+                builder.execute()
+            except Exception as error:
+                raise refuse(self.location, error) from error
+
+    def _clear_half_created(self) -> None:
+        """Remove a log without any commit, as a creation that was cut off leaves it: Delta would refuse for ever.
+
+        Under the lock of a local disk alone; elsewhere another creator might be about to commit.
+        """
+        log = f"{self.location}/_delta_log"
+        names = list_names(self._spark, log) if local_path(self.location) is not None else None
+        if names is not None and not any(_COMMITTED.match(name) for name in names):
+            remove_folder(self._spark, log)
 
     def alter(self, change: str, metadata: str) -> None:
         """Change the table itself by one ALTER, in one commit.
@@ -169,7 +187,13 @@ class DeltaTable:
         return scan_rows(self.read(), columns, where)
 
     def repair(self) -> None:
-        """Nothing: a Delta commit needs no second step."""
+        """See that no commit has lost its content; a Delta commit needs no second step.
+
+        Raises:
+            WriteError: One has.
+        """
+        if self._find() is not None:
+            self._log.check_whole()
 
     def write_side_file(self, name: str, content: bytes) -> None:
         """Keep a small file beside the data, where neither readers nor VACUUM look."""

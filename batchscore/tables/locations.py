@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from batchscore.errors import InputError, WriteError
+from batchscore.failures import refuse
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -77,14 +78,21 @@ def read_file(spark: SparkSession, location: str) -> bytes | None:
 
 
 def write_file(spark: SparkSession, location: str, content: bytes) -> None:
-    """Write one small file whole, replacing what stands there."""
+    """Write one small file whole, replacing what stands there.
+
+    Raises:
+        WriteError: The store did not take it.
+    """
     jvm: Any = spark._jvm
     path = jvm.org.apache.hadoop.fs.Path(location)
-    stream = path.getFileSystem(hadoop_conf(spark)).create(path, True)
     try:
-        stream.write(content)
-    finally:
-        stream.close()
+        stream = path.getFileSystem(hadoop_conf(spark)).create(path, True)
+        try:
+            stream.write(content)
+        finally:
+            stream.close()
+    except Exception as error:
+        raise refuse(location, error) from error
 
 
 def create_file(spark: SparkSession, location: str, content: bytes) -> bool:

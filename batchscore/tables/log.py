@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from batchscore.errors import WriteError
 from batchscore.ports import Commit
+from batchscore.tables.locks import local_path
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -60,18 +62,50 @@ class DeltaLog:
         return found
 
     def actions(self, version: int) -> list[dict[str, Any]] | None:
-        """The actions of one commit; None where log retention removed its file."""
+        """The actions of one commit; None where log retention removed its file.
+
+        Raises:
+            WriteError: The file has lost what was written to it.
+        """
         handle = self._handle()
         path = self._jvm.org.apache.hadoop.fs.Path(handle.logPath(), f"{version:020d}.json")
         conf = handle.newDeltaHadoopConf()
         if not path.getFileSystem(conf).exists(path):
             return None
         text: str = handle.store().read(path, conf).mkString("\n")
-        return [json.loads(line) for line in text.split("\n") if line]
+        try:
+            found = [json.loads(line) for line in text.split("\n") if line]
+        except ValueError as error:
+            raise WriteError(_cut_short(str(path.toString()))) from error
+        if not found:
+            raise WriteError(_cut_short(str(path.toString())))
+        return found
+
+    def check_whole(self) -> None:
+        """Refuse a log on a local disk with an empty commit file: Delta would read it as a commit of nothing.
+
+        Raises:
+            WriteError: There is one, and no checkpoint behind it.
+        """
+        folder = local_path(f"{self.location}/_delta_log")
+        if folder is None or not folder.is_dir():
+            return
+        files = {file.name: file for file in folder.iterdir() if file.name[:20].isdigit()}
+        checkpoint = max((name[:20] for name in files if ".checkpoint" in name), default="")
+        for name, file in sorted(files.items()):
+            if name.endswith(".json") and name[:20] > checkpoint and file.stat().st_size == 0:
+                raise WriteError(_cut_short(str(file)))
 
     def _handle(self) -> Any:
         session: Any = self._spark._jsparkSession
         return self._jvm.org.apache.spark.sql.delta.DeltaLog.forTable(session, self.location)
+
+
+def _cut_short(file: str) -> str:
+    return (
+        f"{file}: expected a commit of a Delta table; found a file that is empty or cut short: the store lost what was "
+        "written to it, as a power cut may. Restore it from a copy; until then nothing is published."
+    )
 
 
 def _commit(version: int, actions: list[dict[str, Any]]) -> Commit:

@@ -65,6 +65,13 @@ class Child:
         self._wait(self._place("result"))
         return dict(json.loads(self._place("result").read_text()))
 
+    def status(self) -> str | None:
+        """How the command in hand ended; None where the driver, or its Java, was lost over it."""
+        file = self._place("result")
+        wait_until(lambda: file.exists() or self.process.poll() is not None, file.name)
+        found = json.loads(file.read_text()) if file.exists() else {"status": "lost"}
+        return None if found["status"] in ("lost", "BatchscoreError") else str(found["status"])
+
     def ended(self) -> list[dict[str, Any]]:
         """How every command ended that has ended, in order."""
         files = [self.control / f"{self.name}.{n}.result" for n in range(1, self.number + 1)]
