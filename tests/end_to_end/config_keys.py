@@ -65,4 +65,6 @@ def _default(field: dataclasses.Field[Any]) -> str:
     try:
         return written[field.default]
     except KeyError:
+        if isinstance(field.default, tuple):
+            return f"`{list(field.default)}`"
         return f"`{field.default:g}`" if isinstance(field.default, float) else f"`{field.default}`"
