@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from checker import check, published_intervals
-from children import child_driver
+from children import Child, child_driver, command_of, descendants, wait_until
 from disks import Disk, small_disk
 from fault_job import OTHER_MODEL, FaultJob, days, make_fault_job
 from figures import Figures
+from pair import Pair
 from test_crashes import Crash, crashing
 
 from batchscore import hooks
@@ -27,7 +28,7 @@ FULL, LOST, CALLS = "full disks", "commit files cut short", "system calls that f
 FULL_AT = ("scores.begun", "plan.pinned", "stage.noted", "stage.written", "publish.detailed", "quarantine.begun")
 SAID = "No space left on device"
 RENAMES = "rename,renameat,renameat2"
-MAX_CALLS = 60
+MAX_CALLS = 40
 
 
 @pytest.fixture
@@ -153,39 +154,77 @@ def test_commit_file_cut_short(
     figures.survive(LOST, check(job.scores, {job.name(d): job.wanted(d) for d in days(0)[:3]}))
 
 
+def test_rename_of_the_commit_fails(pair: Pair) -> None:
+    assert strike_call(pair, "error=EIO", 1) == "published"  # by the next try
+    pair.look(CALLS)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", ["signal=KILL", "error=EIO", "error=ENOSPC"])
-def test_nth_rename(session: SparkSession, job: FaultJob, figures: Figures, tmp_path: Path, fault: str) -> None:
-    """The fault strikes the first rename of a thread, then the second, and so on, until none is left to strike."""
-    require_tracing()
-    wanted = {}
-    for number, day in enumerate(days(0)[:MAX_CALLS], 1):
-        control = tmp_path / f"{number}"
-        control.mkdir()
-        trace = control / "trace"
-        options = ["-e", f"trace={RENAMES}", "-e", f"inject={RENAMES}:{fault}:when={number}"]
-        with child_driver(control, wrapper=["strace", "-f", "--seccomp-bpf", "-o", str(trace), *options]) as driver:
-            driver.run(job, day)
-            status = driver.status()
-        struck = status is None or "INJECTED" in trace.read_text()
-        if not struck:
-            assert status == "published"
-            assert number > 1
+def test_nth_rename(pair: Pair, session: SparkSession, fault: str) -> None:
+    """The fault strikes the first rename behind `quarantine.begun`, then the second, until none is left to strike."""
+    for number in range(1, MAX_CALLS):
+        status = strike_call(pair, fault, number, point="quarantine.begun")
+        if status == "not struck":
+            assert number > 8  # four for each commit: the file, its checksum, and two of the table's state
             return
-        figures.strike(CALLS)
-        landed = (job.scores / "_delta_log").exists() and job.name(day) in published_intervals(job.scores)
-        assert landed or status != "published", "told as published, and it is not"
-        assert job.run(session, day).status == ("unchanged" if landed else "published")
-        wanted[job.name(day)] = job.wanted(day)
-        figures.survive(CALLS, check(job.scores, wanted))
+        pair.look(CALLS)
     pytest.fail(f"{fault}: no end of renames after {MAX_CALLS}")
 
 
-def require_tracing() -> None:
-    """Skip the test where strace is missing or may not trace."""
+def strike_call(pair: Pair, fault: str, number: int, point: str = "scores.begun") -> str:
+    """Have the n-th rename of a thread of Java fail or kill, in a run from a point on; how the run ended."""
+    day = next(pair.days)
+    driver, _ = pair.drivers()
+    driver.run(pair.job, day, pause=[point])
+    driver.wait_at(point)
+    with injected(driver, f"inject={RENAMES}:{fault}:when={number}") as trace:
+        driver.release(point)
+        status = driver.status()
+    lost = status is None
+    if lost:
+        pair.kill()
+    landed = pair.job.name(day) in published_intervals(pair.job.scores)
+    assert landed or status != "published", "told as published, and it is not"
+    if landed:
+        pair.landed(day)
+    if not lost and "INJECTED" not in trace.read_text():
+        assert status == "published"
+        return "not struck"
+    pair.figures.strike(CALLS)
+    if lost:
+        pair.look(CALLS, faults=0, audited=False)
+    other, _ = pair.drivers()
+    other.run(pair.job, day)
+    assert other.status() == ("unchanged" if landed else "published")
+    pair.landed(day)
+    return str(status)
+
+
+@contextmanager
+def injected(driver: Child, injection: str) -> Iterator[Path]:
+    """A fault in the system calls of a driver's Java while the block runs; yields where the calls are written down."""
+    java = next(
+        pid for pid in descendants(driver.process.pid) if "org.apache.spark.deploy.SparkSubmit" in command_of(pid)
+    )
+    trace = driver.control / f"trace-{driver.number}"
+    command = ["strace", "-f", "-p", str(java), "-o", str(trace), "-e", f"trace={RENAMES}", "-e", injection]
     try:
-        done = subprocess.run(["strace", "-f", "true"], capture_output=True, timeout=20, check=False)
+        tracer = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     except FileNotFoundError:
         pytest.skip("needs strace")
-    if done.returncode:
-        pytest.skip(f"strace may not trace here: {os.fsdecode(done.stderr).strip()[:200]}")
+    try:
+        wait_until(lambda: tracer.poll() is not None or is_traced(java), "strace to attach", 20)
+        if tracer.poll() is not None:
+            assert tracer.stderr is not None
+            pytest.skip(f"strace may not trace here: {tracer.stderr.read().strip()[:200]}")
+        yield trace
+    finally:
+        tracer.terminate()
+        tracer.communicate(timeout=30)
+
+
+def is_traced(pid: int) -> bool:
+    """Whether a tracer has attached to every thread of a process."""
+    states = [file.read_text() for file in Path(f"/proc/{pid}/task").glob("*/status")]
+    return not any("TracerPid:\t0\n" in state for state in states)
