@@ -16,7 +16,7 @@ from batchscore.freshness import ModelChoice
 from batchscore.interrupts import check_stop
 from batchscore.intervals import Interval
 from batchscore.ledger import Account
-from batchscore.outcomes import BackfillPlan, BackfillResult, IntervalOutcome, Only, run_one
+from batchscore.outcomes import MAX_PARALLEL, BackfillPlan, BackfillResult, IntervalOutcome, Only, run_one
 from batchscore.outputs import open_outputs
 from batchscore.pinning import ModelBytes
 from batchscore.pipeline import run_interval
@@ -26,7 +26,6 @@ from batchscore.states import IntervalStatus, State, find_intervals, find_states
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-MAX_PARALLEL = 8  # one driver plans and commits for all of them
 _SELECTED: Mapping[Only, tuple[State, ...]] = {
     "missing": ("missing",),
     "failed": ("failed",),

@@ -22,7 +22,6 @@ from batchscore.publish.protocol import next_generation, read_metadata
 PUBLISHING = ("run", "force", "rollback", "override", "redrive")
 ATTEMPTS = (*PUBLISHING, "held", "failed", "abandoned")
 SHOWN_RUNS = 5
-DECISIONS = ("discard", "block", "unblock", "release")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -161,7 +160,7 @@ class Ledger:
         for table in (self.scores, self.quarantine, self.audit):
             table.repair()
         with ExitStack() as claims:
-            dead = {run_id: event for run_id in self.stages.run_ids() for event in self._claim_dead(run_id, claims)}
+            dead = dict(self._claim_dead(claims))
             reached("repair.listed")
             added = [*events, *(event for event in dead.values() if event is not None)]
             head = self.fold(events=added, additions=additions) if added or self.scores.exists() else None
@@ -189,22 +188,28 @@ class Ledger:
         head = self.head()
         return {"seq": head.seq, "sha256": head.sha256}
 
-    def _claim_dead(self, run_id: str, claims: ExitStack) -> list[Mapping[str, Any] | None]:
-        """What `_find_dead` finds, under a claim, so that nobody takes the stage up meanwhile."""
-        if self.stages.is_claimed(run_id) or not self._find_dead(run_id):
-            return []
-        try:
-            claims.enter_context(self.stages.claim(run_id))
-        except WriteError:  # somebody has just taken it up
-            return []
-        return self._find_dead(run_id)
+    def _claim_dead(self, claims: ExitStack) -> Iterator[tuple[str, Mapping[str, Any] | None]]:
+        """Stages that are not to stay as they are, with what `_find_dead` finds, under a claim until the end.
 
-    def _find_dead(self, run_id: str) -> list[Mapping[str, Any] | None]:
+        One look at the audit is enough for the many that stay; those that go are looked at again once claimed.
+        """
+        waiting = [run_id for run_id in self.stages.run_ids() if not self.stages.is_claimed(run_id)]
+        records = self.history() if waiting else []
+        for run_id in waiting:
+            if not self._find_dead(run_id, records):
+                continue
+            try:
+                claims.enter_context(self.stages.claim(run_id))
+            except WriteError:  # somebody has just taken it up
+                continue
+            for event in self._find_dead(run_id, self.history()):
+                yield run_id, event
+
+    def _find_dead(self, run_id: str, records: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any] | None]:
         """Of a stage that nobody works on and that is not to stay as it is, the event that it makes, or None."""
         note = self.stages.read_note(run_id)
         if note is None:
             return [None]
-        records = self.history(str(note["record"]["interval"]))
         if _is_settled(records, run_id):
             return [None]
         if note["state"] in ("started", "staged"):

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from batchscore.rendering import Sheet
+from batchscore.rendering import Sheet, Shown
 
 
 @dataclass(frozen=True, slots=True)
-class Preview:
+class Preview(Shown):
     """Some scored rows of an interval, with their outcome; nothing of it was published."""
 
     title: str
@@ -22,15 +22,9 @@ class Preview:
         lines = [[*(row[n] for n in names), _reasons(row)] for row in self.rows]
         return Sheet(self.title, (("rows", len(self.rows)),), (("scored", (*names, "reasons"), lines),))
 
-    def __str__(self) -> str:
-        return self.sheet().text()
-
-    def _repr_html_(self) -> str:
-        return self.sheet().html()
-
 
 @dataclass(frozen=True, slots=True)
-class RunList:
+class RunList(Shown):
     """Run attempts of a job, newest first."""
 
     job: str
@@ -54,15 +48,9 @@ class RunList:
         ]
         return Sheet(f"runs {self.job}", (), (("newest first", names, lines),))
 
-    def __str__(self) -> str:
-        return self.sheet().text()
-
-    def _repr_html_(self) -> str:
-        return self.sheet().html()
-
 
 @dataclass(frozen=True, slots=True)
-class EventList:
+class EventList(Shown):
     """Audit records that a command has added: decisions, and what a repair found."""
 
     title: str
@@ -82,12 +70,6 @@ class EventList:
             for e in self.events
         ]
         return Sheet(self.title, (("added", len(self.events)),), (("audit records", names, lines),))
-
-    def __str__(self) -> str:
-        return self.sheet().text()
-
-    def _repr_html_(self) -> str:
-        return self.sheet().html()
 
 
 def _reasons(row: dict[str, Any]) -> str:

@@ -19,7 +19,7 @@ from batchscore.outputs import Outputs, open_outputs
 from batchscore.planning import prepare
 from batchscore.ports import TablePort
 from batchscore.publish.comparison import Difference, TableSpec, find_differences
-from batchscore.rendering import Sheet
+from batchscore.rendering import Sheet, Shown
 from batchscore.tables.catalog import columns_clause, properties_clause
 from batchscore.tables.delta import DeltaTable
 
@@ -45,7 +45,7 @@ class Change:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Migration:
+class Migration(Shown):
     """What a migration changes, or would.
 
     Attributes:
@@ -69,12 +69,6 @@ class Migration:
         lines = [[c.table, c.clause, c.location] for c in self.changes]
         facts = [("changes", f"{len(self.changes)}, {state}" if self.changes else state)]
         return Sheet(f"migrate {self.job}", facts, (("changes", ("table", "change", "location"), lines),))
-
-    def __str__(self) -> str:
-        return self.sheet().text()
-
-    def _repr_html_(self) -> str:
-        return self.sheet().html()
 
 
 def migrate_tables(

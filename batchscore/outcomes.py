@@ -13,17 +13,18 @@ from batchscore.failures import retell
 from batchscore.interrupts import call_interruptibly
 from batchscore.intervals import Interval
 from batchscore.records import RunRecord
-from batchscore.rendering import Sheet
+from batchscore.rendering import Sheet, Shown
 from batchscore.session import cancel_jobs
 from batchscore.states import IntervalStatus
 
 Only = Literal["missing", "failed", "stale", "all"]
 Outcome = Literal["published", "unchanged", "held", "failed", "cancelled", "skipped", "waiting"]
+MAX_PARALLEL = 8  # one driver plans and commits for all of them
 _OF_STATUS: Mapping[str, Outcome] = {"published": "published", "unchanged": "unchanged", "held": "held"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class BackfillPlan:
+class BackfillPlan(Shown):
     """What a backfill would do, known from metadata alone.
 
     Attributes:
@@ -61,12 +62,6 @@ class BackfillPlan:
             "intervals": {one.interval.label: one.state for one in self.intervals},
         }
 
-    def __str__(self) -> str:
-        return self.sheet().text()
-
-    def _repr_html_(self) -> str:
-        return self.sheet().html()
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class IntervalOutcome:
@@ -91,7 +86,7 @@ class IntervalOutcome:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class BackfillResult:
+class BackfillResult(Shown):
     """What a backfill did, interval by interval, oldest first."""
 
     job: str
@@ -105,8 +100,8 @@ class BackfillResult:
 
     @property
     def error(self) -> BatchscoreError | None:
-        """The first failure, if there was one."""
-        return next((one.error for one in self.outcomes if one.error is not None), None)
+        """The first failure, if there was one; a held run is none."""
+        return next((one.error for one in self.outcomes if one.outcome == "failed"), None)
 
     def retry(self, interval: str) -> BackfillResult:
         """Run one interval of the backfill alone.
@@ -154,12 +149,6 @@ class BackfillResult:
         total = sum(one.seconds for one in self.outcomes)
         facts = [("intervals", self.counts), ("seconds", f"{total:.1f}, intervals added up")]
         return Sheet(f"backfill {self.job}", facts, (("intervals", names, [_line(one) for one in self.outcomes]),))
-
-    def __str__(self) -> str:
-        return self.sheet().text()
-
-    def _repr_html_(self) -> str:
-        return self.sheet().html()
 
 
 def run_one(interval: Interval, run: Callable[[Interval], RunRecord]) -> IntervalOutcome:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from batchscore.records import PinnedModel, PinnedTable
-from batchscore.rendering import Sheet
+from batchscore.rendering import Sheet, Shown
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Plan:
+class Plan(Shown):
     """What a run would do, known from metadata alone."""
 
     job: str
@@ -65,12 +65,6 @@ class Plan:
             ),
             (("submit", self.submit_line),),
         )
-
-    def __str__(self) -> str:
-        return self.sheet().text()
-
-    def _repr_html_(self) -> str:
-        return self.sheet().html()
 
 
 def _run_of(published: Mapping[str, Any] | None) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from batchscore.rendering import Sheet
+from batchscore.rendering import Sheet, Shown
 
 SCHEMA_VERSION = 1
 SEMANTICS = 1  # raise when the same config would give other values: it is part of the run key
@@ -159,7 +159,7 @@ class GateVerdict:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class RunRecord:
+class RunRecord(Shown):
     """One run attempt, as the audit keeps it; the scores commit carries its core.
 
     Counts obey `read = scored + quarantined`. Times are ISO 8601 in UTC; durations are seconds. `content_key` says
@@ -247,12 +247,6 @@ class RunRecord:
         workers, jobs = len(self.runtime["workers"]), self.runtime.get("spark_jobs")
         version = ", ".join(self.runtime["onnxruntime"])
         return f"{providers}, ONNX Runtime {version}, {workers} worker{'s' if workers != 1 else ''}, {jobs} Spark jobs"
-
-    def __str__(self) -> str:
-        return self.sheet().text()
-
-    def _repr_html_(self) -> str:
-        return self.sheet().html()
 
 
 def to_dict(record: Any) -> dict[str, Any]:

@@ -64,6 +64,22 @@ class Sheet:
         return "".join(parts) + "</div>"
 
 
+class Shown:
+    """A result that shows itself: as text where it is printed, as tables in a notebook."""
+
+    __slots__ = ()
+
+    def sheet(self) -> Sheet:
+        """The result laid out."""
+        raise NotImplementedError
+
+    def __str__(self) -> str:
+        return self.sheet().text()
+
+    def _repr_html_(self) -> str:
+        return self.sheet().html()
+
+
 def text_table(names: Sequence[str], rows: Rows, width: int | None = None) -> list[str]:
     """Rows under their column names; numbers to the right.
 

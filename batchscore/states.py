@@ -13,7 +13,7 @@ from batchscore.freshness import ModelChoice, current_keys
 from batchscore.intervals import Interval, find_interval
 from batchscore.ledger import Account, content_key_of
 from batchscore.outputs import open_outputs
-from batchscore.rendering import Sheet
+from batchscore.rendering import Sheet, Shown
 from batchscore.schedules import due_intervals
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class IntervalStatus:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Status:
+class Status(Shown):
     """How the intervals of a job stand, oldest first."""
 
     job: str
@@ -85,12 +85,6 @@ class Status:
         lines = [[o.interval.label, o.state, o.run_id, o.generation, o.model, o.why] for o in self.intervals]
         facts = [("intervals", self.counts or "none is known, and none is due")]
         return Sheet(f"status {self.job}", facts, (("oldest first", names, lines),))
-
-    def __str__(self) -> str:
-        return self.sheet().text()
-
-    def _repr_html_(self) -> str:
-        return self.sheet().html()
 
 
 def read_status(

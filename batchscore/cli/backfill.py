@@ -10,7 +10,7 @@ import click
 from batchscore.cli.options import config_argument, emit, json_option, range_options
 from batchscore.cli.progress import show_progress
 from batchscore.errors import RunHeld
-from batchscore.outcomes import BackfillResult, Only
+from batchscore.outcomes import MAX_PARALLEL, BackfillResult, Only
 
 _FORCE = "Run intervals that are done, too, and publish them again."
 _MODEL = (
@@ -30,7 +30,9 @@ _MODEL = (
     help="Intervals in this state; all of these.",
 )
 @click.option("--limit", type=click.IntRange(1), help="At most so many intervals.")
-@click.option("--parallel", type=click.IntRange(1, 8), default=1, show_default=True, help="So many at a time.")
+@click.option(
+    "--parallel", type=click.IntRange(1, MAX_PARALLEL), default=1, show_default=True, help="So many at a time."
+)
 @click.option("--model", type=click.Choice(["pinned", "as-of"]), default="pinned", show_default=True, help=_MODEL)
 @click.option("--newest-first", is_flag=True, help="Begin with the newest interval.")
 @click.option("--keep-going", is_flag=True, help="Go on after an interval that failed or is held.")

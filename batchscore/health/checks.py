@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from batchscore.failures import retell
-from batchscore.rendering import Sheet
+from batchscore.rendering import Sheet, Shown
 
 Status = Literal["OK", "WARN", "FAIL"]
 
@@ -28,7 +28,7 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
-class Health:
+class Health(Shown):
     """Everything that was looked at, in order."""
 
     checks: tuple[Check, ...]
@@ -43,12 +43,6 @@ class Health:
         count = {status: sum(c.status == status for c in self.checks) for status in ("OK", "WARN", "FAIL")}
         title = "doctor · " + ", ".join(f"{number} {status}" for status, number in count.items() if number)
         return Sheet(title, [(f"{c.status:<4}  {c.name}", c.found) for c in self.checks])
-
-    def __str__(self) -> str:
-        return self.sheet().text()
-
-    def _repr_html_(self) -> str:
-        return self.sheet().html()
 
 
 def any_failed(checks: Sequence[Check]) -> bool:

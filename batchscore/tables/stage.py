@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from batchscore.tables.parquet_files import count_rows, write_files
@@ -57,13 +57,11 @@ def write_stage(spark: SparkSession, rows: DataFrame, location: str) -> Stage:
     Raises:
         WriteError: The job left no mark of success.
     """
-    files: dict[str, tuple[str, ...]] = {}
+    found: dict[str, list[str]] = {}
     for file in write_files(spark, rows, location, ["_outcome"]):
-        outcome = file.split("/", 1)[0].removeprefix("_outcome=")
-        files[outcome] = (*files.get(outcome, ()), file)
-    stage = Stage(location, files, {}, rows.schema.json())
-    counts = {outcome: _count(spark, stage, outcome) for outcome in files}
-    return Stage(location, files, counts, stage.schema)
+        found.setdefault(file.split("/", 1)[0].removeprefix("_outcome="), []).append(file)
+    stage = Stage(location, {outcome: tuple(files) for outcome, files in found.items()}, {}, rows.schema.json())
+    return replace(stage, counts={outcome: _count(spark, stage, outcome) for outcome in found})
 
 
 def read_stage(spark: SparkSession, stage: Stage, outcome: str) -> DataFrame:

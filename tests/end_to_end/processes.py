@@ -37,13 +37,9 @@ def run_process(
     )
 
 
-def stop_at(command: Sequence[str], step: str, number: signal.Signals, *, folder: Path) -> tuple[int, str]:
-    """Start a command, send it a signal as soon as it announces a step, and give its exit code and stderr.
-
-    SIGINT goes to the whole process group, Java and the workers too, as a terminal's Ctrl-C does; other signals go to
-    the one process that a scheduler knows.
-    """
-    process = subprocess.Popen(
+def start_process(command: Sequence[str], *, folder: Path) -> subprocess.Popen[str]:
+    """Start a command in a process group of its own; its stderr is to be read."""
+    return subprocess.Popen(
         list(command),
         cwd=folder,
         env=clean_environment(),
@@ -52,6 +48,15 @@ def stop_at(command: Sequence[str], step: str, number: signal.Signals, *, folder
         text=True,
         start_new_session=True,
     )
+
+
+def stop_at(command: Sequence[str], step: str, number: signal.Signals, *, folder: Path) -> tuple[int, str]:
+    """Start a command, send it a signal as soon as it announces a step, and give its exit code and stderr.
+
+    SIGINT goes to the whole process group, Java and the workers too, as a terminal's Ctrl-C does; other signals go to
+    the one process that a scheduler knows.
+    """
+    process = start_process(command, folder=folder)
     seen: list[str] = []
     try:
         assert process.stderr is not None

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from processes import BATCHSCORE, TIMEOUT_S, clean_environment, run_process
+from processes import BATCHSCORE, TIMEOUT_S, run_process, start_process
 
 from batchscore import api
 
@@ -26,15 +26,7 @@ KILLS = 3
 
 def kill_after(command: list[str], ended: int, delay_s: float, folder: Path) -> None:
     """Start a command; kill it and all its processes once so many of its intervals have ended, and a moment later."""
-    process = subprocess.Popen(
-        command,
-        cwd=folder,
-        env=clean_environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    process = start_process(command, folder=folder)
     try:
         assert process.stderr is not None
         for line in process.stderr:
@@ -49,7 +41,7 @@ def kill_after(command: list[str], ended: int, delay_s: float, folder: Path) -> 
             pass
     finally:
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait(TIMEOUT_S)
+        process.communicate(timeout=TIMEOUT_S)  # which also closes its pipe
 
 
 @pytest.mark.slow
