@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from batchscore import redaction
 from batchscore.config import EngineConfig
 from batchscore.session import open_session
 
@@ -16,6 +17,12 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def _own_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A value that one test planted as a secret must not be masked in the next one's messages."""
+    monkeypatch.setattr(redaction, "_secrets", set())
 
 
 @pytest.fixture(scope="session")

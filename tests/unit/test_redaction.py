@@ -4,18 +4,10 @@ import io
 import json
 import logging
 import sys
-from collections.abc import Iterator
 
 import pytest
 
-from batchscore import redaction
 from batchscore.redaction import RedactingFilter, redact, register_secret
-
-
-@pytest.fixture(autouse=True)
-def _forget(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(redaction, "_secrets", set())
-    yield
 
 
 def test_registered_secrets_go_in_all_their_forms() -> None:
