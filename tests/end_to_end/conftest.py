@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from flights_oracle import DEMO_DAY
 
 from batchscore import api
 from batchscore.attempts import silent
@@ -14,8 +15,6 @@ from batchscore.demo.build import build_demo
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
-
-DEMO_DAY = "2013-10-01"  # the day that `batchscore demo` runs; one of its rows is set aside
 
 
 @pytest.fixture(scope="session")

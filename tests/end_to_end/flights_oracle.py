@@ -22,6 +22,7 @@ import pandas as pd
 
 from batchscore.demo.training import TrainedModel, train_flights
 
+DEMO_DAY = "2013-10-01"  # the day that `batchscore demo` runs; one of its rows is set aside
 NEW_YORK = ZoneInfo("America/New_York")
 CARRIERS = "9E AA AS B6 DL EV F9 FL HA MQ OO UA US VX WN YV".split()
 REGISTRATION = re.compile(r"N[1-9][0-9A-Z]{1,4}")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import DEMO_DAY
+from flights_oracle import DEMO_DAY
 
 from batchscore import api
 from batchscore.cli import run_cli

@@ -12,7 +12,7 @@ import flights_oracle as oracle
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import DEMO_DAY
+from flights_oracle import DEMO_DAY
 
 from batchscore import api
 from batchscore.demo.packages import find_data_folder
