@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from batchscore.config import OUTPUT_SELECTOR, RESERVED_PREFIX
 from batchscore.errors import ConfigError
+from batchscore.patterns import OUTPUT_SELECTOR, RESERVED_PREFIX
 from batchscore.records import PinnedModel, TensorSpec
 
 OPEN = "CHOOSE"

@@ -6,19 +6,16 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from batchscore.checks.suite import load_suite
+from batchscore.checks.suite import load_suites
 from batchscore.config import Job
 from batchscore.intervals import Interval
 from batchscore.keys import digest_key, key_material
 from batchscore.ledger import Account
 from batchscore.pinning import ModelBytes, pin_inputs, pin_job_model, pin_lookups, pin_version
-from batchscore.records import PinnedModel, Place
-from batchscore.references import resolve_file
+from batchscore.records import PinnedModel
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
-
-PLACES: tuple[Place, ...] = ("input", "features", "output")
 
 
 class ModelChoice:
@@ -77,11 +74,7 @@ def current_keys(
     config = job.config
     lookups = pin_lookups(spark, job)
     inputs = pin_inputs(spark, job, intervals)
-    suites = {
-        place: load_suite(resolve_file(path, job.folder), place).sha256
-        for place in PLACES
-        if (path := getattr(config.checks, place)) is not None
-    }
+    suites = {place: suite.sha256 for place, suite in load_suites(job).items()}
     return {
         interval.name: digest_key(
             key_material(config, interval, inputs[interval.name], lookups, models[interval.name], suites)

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from batchscore.checks.answers import Answer
+from batchscore.checks.compiled import CompiledSuite
+from batchscore.checks.dataset import run_queries
 from batchscore.checks.verdicts import judge, over_limit
 from batchscore.config import GatesConfig
 from batchscore.errors import BatchscoreError, ChecksFailed, InputError, WriteError
@@ -13,7 +16,8 @@ from batchscore.gates.volume import judge_volume
 from batchscore.kernel.tally import Tally
 from batchscore.ledger import Ledger, Standing
 from batchscore.planning import Prepared
-from batchscore.records import ExpectationResult, GateVerdict, Place
+from batchscore.records import GateVerdict
+from batchscore.results import ExpectationResult, Place
 from batchscore.tables.stage import Stage, read_stage
 
 if TYPE_CHECKING:
@@ -54,12 +58,10 @@ def judge_stage(spark: SparkSession, prepared: Prepared, stage: Stage) -> Verdic
     _prove_counts(prepared, tally, counts)
     results: list[ExpectationResult] = []
     for place, suite in prepared.suites.items():
-        verdicts: Mapping[str, Any] = {}
-        if suite.gx:
-            from batchscore.checks.engine import run_gx  # noqa: PLC0415 - great_expectations takes seconds to import
-
-            verdicts = run_gx(_frame_of(spark, prepared, stage, place), suite.gx)
-        results.extend(judge(suite, tally, verdicts))
+        answers: dict[str, Answer] = {}
+        if suite.queries or suite.gx:
+            answers = answer_rest(_frame_of(spark, prepared, stage, place), suite)
+        results.extend(judge(suite, tally, answers))
     return Verdict(counts=counts, reasons=dict(tally.reasons), results=tuple(results), runtime=tally.runtime())
 
 
@@ -105,6 +107,16 @@ def judge_gates(config: GatesConfig, counts: Mapping[str, int], ledger: Ledger, 
     accounts = ledger.accounts()
     published = [a.current["counts"]["read"] for name, a in sorted(accounts.items()) if name != interval and a.current]
     return [judge_volume(config.volume, counts["read"], published)]
+
+
+def answer_rest(frame: DataFrame, suite: CompiledSuite) -> dict[str, Answer]:
+    """What the one pass cannot say of a place: from one query, and from Great Expectations."""
+    answers = run_queries(frame, suite.queries)
+    if suite.gx:
+        from batchscore.checks.engine import run_gx  # noqa: PLC0415 - great_expectations takes seconds to import
+
+        answers |= run_gx(frame, suite.gx)
+    return answers
 
 
 def _prove_counts(prepared: Prepared, tally: Tally, counts: Mapping[str, int]) -> None:

@@ -10,7 +10,8 @@ import rfc8785
 
 from batchscore.config import JobConfig, to_plain
 from batchscore.intervals import Interval
-from batchscore.records import SEMANTICS, PinnedModel, PinnedTable, Place
+from batchscore.records import SEMANTICS, PinnedModel, PinnedTable
+from batchscore.results import Place
 
 
 def key_material(

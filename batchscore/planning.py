@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from batchscore.checks.compile import CompiledSuite, columns_needed, compile_suite, describe
-from batchscore.checks.suite import load_suite
+from batchscore.checks.compile import compile_suite
+from batchscore.checks.compiled import CompiledSuite, columns_needed, describe
+from batchscore.checks.flags import build_flags
+from batchscore.checks.suite import PLACES, load_suites
 from batchscore.config import FeatureConfig, Job, JobConfig
 from batchscore.errors import InputError
+from batchscore.expectations import Suite
 from batchscore.features.build import FeatureRows, build_features
 from batchscore.features.lookups import add_lookups, flag_doubled
 from batchscore.intervals import Interval
@@ -21,16 +24,15 @@ from batchscore.kernel.spec import InputSpec, KernelSpec, OutputSpec
 from batchscore.kernel.tensors import ARROW_TYPES
 from batchscore.keys import digest_key, key_material
 from batchscore.pinning import ModelBytes, pin_input, pin_job_model, pin_lookups
-from batchscore.records import PinnedModel, PinnedTable, Place
-from batchscore.references import resolve, resolve_file
+from batchscore.records import PinnedModel, PinnedTable
+from batchscore.references import resolve
+from batchscore.results import Place
 from batchscore.scoring.preflight import match_inputs, match_outputs
 from batchscore.tables.read import mark_duplicates, missing_columns, quote, read_interval, read_pinned
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
     from pyspark.sql.types import StructField
-
-PLACES: tuple[Place, ...] = ("input", "features", "output")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,17 +95,21 @@ def prepare(spark: SparkSession, job: Job, interval: Interval, *, model: ModelBy
     pinned_model, model_bytes = model or pin_job_model(job)
     source = read_interval(spark, pinned, interval, config.interval.column)
     _check_columns(config, source)
-    compiled: dict[Place, CompiledSuite | None] = {"input": _compile(job, "input", _arrow_schema(source))}
+    loaded = load_suites(job)
+    compiled: dict[Place, CompiledSuite | None] = {
+        "input": compile_place(config, loaded.get("input"), arrow_schema(source))
+    }
     chosen = choose_features(config, pinned_model)
-    features = _feature_rows(spark, config, chosen, source, compiled["input"], lookups)
-    schema = _arrow_schema(features.rows)
+    features = feature_rows(spark, config, chosen, source, compiled["input"], lookups)
+    schema = arrow_schema(features.rows)
     types = dict(zip(schema.names, schema.types, strict=True))
-    compiled["features"] = _compile(job, "features", schema)
+    compiled["features"] = compile_place(config, loaded.get("features"), schema)
+    features = flag_features(spark, features, compiled["features"])
     inputs = match_inputs(pinned_model, config.model, features.features, types)
     carried = [*config.input.key, *config.output.passthrough]
     outputs = match_outputs(pinned_model, config.model, carried)
     scored = [pa.field(n, types[n]) for n in carried] + [pa.field(o.column, ARROW_TYPES[o.dtype]) for o in outputs]
-    compiled["output"] = _compile(job, "output", pa.schema(scored))
+    compiled["output"] = compile_place(config, loaded.get("output"), pa.schema(scored))
     suites: dict[Place, CompiledSuite] = {p: c for p in PLACES if (c := compiled[p]) is not None}
     spec = _kernel_spec(config, pinned_model, features, suites, inputs, outputs, types, scored)
     fields = _spark_fields(scored)
@@ -198,13 +204,17 @@ def _kernel_spec(
     )
 
 
-def _compile(job: Job, place: Place, schema: pa.Schema) -> CompiledSuite | None:
-    path = getattr(job.config.checks, place)
-    if path is None:
-        return None
-    return compile_suite(
-        load_suite(resolve_file(path, job.folder), place), schema, time_zone=job.config.interval.time_zone
-    )
+def compile_place(config: JobConfig, suite: Suite | None, schema: pa.Schema) -> CompiledSuite | None:
+    """A suite compiled against the columns of its place; None without one."""
+    return None if suite is None else compile_suite(suite, schema, time_zone=config.interval.time_zone)
+
+
+def flag_features(spark: SparkSession, features: FeatureRows, suite: CompiledSuite | None) -> FeatureRows:
+    """The features with what their suite asks of Spark."""
+    if suite is None or not suite.sql:
+        return features
+    rows = features.rows.select("*", *build_flags(spark, features.rows, suite.sql))
+    return replace(features, rows=rows)
 
 
 def _check_columns(config: JobConfig, source: DataFrame) -> None:
@@ -228,7 +238,7 @@ def _carries_raw(config: JobConfig) -> bool:
     return config.input.on_duplicate_key != "fail" or not config.input.key
 
 
-def _feature_rows(
+def feature_rows(
     spark: SparkSession,
     config: JobConfig,
     chosen: tuple[FeatureConfig, ...],
@@ -236,6 +246,7 @@ def _feature_rows(
     suite: CompiledSuite | None,
     lookups: Mapping[str, PinnedTable],
 ) -> FeatureRows:
+    """The interval's rows with lookups, features, and whatever else the kernel reads."""
     from pyspark.sql import functions as F  # noqa: PLC0415 - keeps `validate` free of Spark
 
     rows, flags = source, []
@@ -244,6 +255,8 @@ def _feature_rows(
         flags.append(F.col("_duplicate"))
     if _carries_raw(config):
         flags.append(F.struct(*[F.col(quote(name)) for name in source.columns]).alias("_raw"))
+    if suite is not None:
+        flags += build_flags(spark, source, suite.sql)
     doubled = flag_doubled(config.lookups)
     if doubled is not None:
         flags.append(doubled)
@@ -253,7 +266,8 @@ def _feature_rows(
     return build_features(spark, rows, chosen, needed=list(needed), flags=flags)
 
 
-def _arrow_schema(frame: DataFrame) -> pa.Schema:
+def arrow_schema(frame: DataFrame) -> pa.Schema:
+    """The columns of a frame as the kernel meets them."""
     from pyspark.sql.pandas.types import to_arrow_schema  # noqa: PLC0415
 
     return to_arrow_schema(frame.schema)

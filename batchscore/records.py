@@ -8,12 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from batchscore.rendering import Sheet, Shown
+from batchscore.results import CHECK_COLUMNS, check_lines
 
 SCHEMA_VERSION = 1
 SEMANTICS = 1  # raise when the same config would give other values: it is part of the run key
-
-Severity = Literal["critical", "warning", "info"]
-Place = Literal["input", "features", "output"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,43 +90,6 @@ class PinnedModel:
     def label(self) -> str:
         """`name/version`, as it stands in the `_model` column."""
         return f"{self.name}/{self.version}"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ExpectationResult:
-    """The verdict on one expectation.
-
-    Attributes:
-        rule: Its id within the job, such as `input[3]`.
-        expectation: GX type name, such as `expect_column_values_to_be_between`.
-        columns: Columns that it looks at.
-        place: Which suite it stands in.
-        severity: `critical`, `warning` or `info`.
-        engine: What evaluated it: `kernel`, `tally`, `schema` or `gx`.
-        on_row_fail: `quarantine` or `keep` for row rules; None for the rest.
-        success: The verdict, as GX would give it.
-        evaluated: Rows with a value (nulls left out), for row rules.
-        unexpected: Rows that failed, for row rules.
-        observed: Observed value, for table-level expectations; never a cell value of a row rule.
-        stops: Whether this verdict keeps the run from publishing.
-        error: Why it could not be evaluated, if so.
-        fingerprint: sha256 of the canonical expectation.
-    """
-
-    rule: str
-    expectation: str
-    columns: tuple[str, ...]
-    place: Place
-    severity: Severity
-    engine: str
-    on_row_fail: str | None
-    success: bool
-    evaluated: int | None = None
-    unexpected: int | None = None
-    observed: Any = None
-    stops: bool = False
-    error: str | None = None
-    fingerprint: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -217,26 +178,13 @@ class RunRecord(Shown):
             ("runtime", self._runtime_line()),
             ("error", self.error),
         ]
-        checks = [
-            [
-                c["rule"],
-                _verdict(c),
-                c["expectation"],
-                ", ".join(c["columns"]),
-                c["severity"],
-                None if c["unexpected"] is None else f"{c['unexpected']} of {c['evaluated']}",
-                c["observed"] if c["error"] is None else c["error"],
-            ]
-            for c in self.checks
-        ]
-        names = ("rule", "verdict", "expectation", "columns", "severity", "failed rows", "observed")
         return Sheet(
             f"{self.kind} {self.job} · {self.interval_label}",
             [(name, value) for name, value in facts if value not in (None, "", {})],
             (
                 ("set aside, by reason", ("reason", "rows"), list(self.reasons.items())),
                 ("gates", ("gate", "verdict", "found"), [[g["gate"], g["verdict"], g["found"]] for g in self.gates]),
-                ("checks", names, checks),
+                ("checks", CHECK_COLUMNS, check_lines(self.checks)),
             ),
         )
 
@@ -273,9 +221,3 @@ def record_from_dict(values: Mapping[str, Any]) -> RunRecord:
     for name in ("checks", "gates"):
         kept[name] = tuple(kept.get(name) or ())
     return RunRecord(**kept)
-
-
-def _verdict(check: Mapping[str, Any]) -> str:
-    if check["success"]:
-        return "PASS"
-    return {"critical": "FAIL", "warning": "WARN"}.get(check["severity"], "INFO")

@@ -1,93 +1,46 @@
-"""A suite compiled against a schema: what the kernel, its tallies, the schema and Great Expectations each decide."""
+"""A suite compiled against a schema: what decides each expectation, and what that must be told."""
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any
 
 import pyarrow as pa
 
-from batchscore.checks.row_rules import ONE, PAIR, ROW_RULES
-from batchscore.checks.schema_rules import SCHEMA_RULES, Decision
-from batchscore.checks.suite import Expectation, Suite
+from batchscore.checks.answers import answer_rows
+from batchscore.checks.compiled import Check, CompiledSuite, SqlColumn
+from batchscore.checks.names import MANY, ONE, named_columns, resolve_columns
+from batchscore.checks.queries import QUERIES, Asked, Query, count_if
+from batchscore.checks.row_rules import ROW_RULES
+from batchscore.checks.schema_rules import SCHEMA_RULES
+from batchscore.checks.sql import condition_sql, literal, quote
 from batchscore.checks.table_rules import COLUMN_TALLIES, COUNTS, count_args, tally_column
-from batchscore.checks.values import Unsupported
-from batchscore.errors import ConfigError, InputError
+from batchscore.checks.values import Unsupported, is_text
+from batchscore.errors import ConfigError
+from batchscore.expectations import ROW_SQL, ROWS_WHERE, UNEXPECTED_ROWS, Expectation, Suite
 from batchscore.kernel.spec import RuleSpec, TallySpec
 
-Engine = Literal["kernel", "tally", "schema", "gx"]
-NO_VERDICT = frozenset({"batch_id", "catch_exceptions", "result_format", "include_config", "meta"})
-SOLVED_BY_GX = {
-    "row_condition": "it has a row_condition",
-    "windows": "it has windows of earlier results",
-}
+NO_VERDICT = frozenset({"batch_id", "catch_exceptions", "result_format", "include_config", "meta", "condition_parser"})
+REGEXES = {"expect_column_values_to_match_regex": "{}", "expect_column_values_to_not_match_regex": "NOT ({})"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Check:
-    """One expectation, and what decides it.
-
-    Attributes:
-        expectation: As the suite has it.
-        engine: `kernel`, `tally`, `schema` or `gx`.
-        columns: Columns that it names.
-        on_row_fail: `quarantine` or `keep`, for row rules.
-        why: Why only GX can evaluate it, if so.
-        rule: The kernel's rule.
-        tally: What the kernel tallies for it; None for row counts, which every tally has.
-        args: Typed bounds or values of a tally's verdict.
-        decision: The schema's answer: success, and the observed value.
-    """
+class _Request:
+    """One expectation on its way to a check: resolved arguments, and the condition on its rows."""
 
     expectation: Expectation
-    engine: Engine
-    columns: tuple[str, ...] = ()
-    on_row_fail: str | None = None
-    why: str = ""
-    rule: RuleSpec | None = None
-    tally: TallySpec | None = None
-    args: Mapping[str, Any] = field(default_factory=dict)
-    decision: Decision | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CompiledSuite:
-    """A suite with one check for each expectation, in order."""
-
-    suite: Suite
-    checks: tuple[Check, ...]
+    kwargs: Mapping[str, Any]
+    columns: tuple[str, ...]
+    condition: str | None
+    place: str
+    schema: pa.Schema
+    time_zone: str
+    conditions: dict[str, str]
 
     @property
-    def rules(self) -> tuple[RuleSpec, ...]:
-        """Rules for the kernel."""
-        return tuple(check.rule for check in self.checks if check.rule is not None)
-
-    @property
-    def tallies(self) -> tuple[TallySpec, ...]:
-        """What the kernel tallies: one entry for each column, all statistics together."""
-        merged: dict[str, TallySpec] = {}
-        for spec in (check.tally for check in self.checks if check.tally is not None):
-            held = merged.get(spec.column, spec)
-            merged[spec.column] = TallySpec(
-                place=spec.place,
-                column=spec.column,
-                stats=held.stats | spec.stats,
-                max_values=max(held.max_values, spec.max_values),
-                wanted=tuple(dict.fromkeys([*held.wanted, *spec.wanted])),
-            )
-        return tuple(merged.values())
-
-    @property
-    def schema_results(self) -> Mapping[str, Decision]:
-        """Rule id to what the schema decided."""
-        return {c.expectation.rule: c.decision for c in self.checks if c.decision is not None}
-
-    @property
-    def gx(self) -> tuple[Expectation, ...]:
-        """Expectations that only Great Expectations can evaluate."""
-        return tuple(check.expectation for check in self.checks if check.engine == "gx")
+    def kinds(self) -> list[pa.DataType]:
+        return [self.schema.field(column).type for column in self.columns]
 
 
 def compile_suite(suite: Suite, schema: pa.Schema, *, time_zone: str = "UTC") -> CompiledSuite:
@@ -102,109 +55,207 @@ def compile_suite(suite: Suite, schema: pa.Schema, *, time_zone: str = "UTC") ->
         InputError: An expectation names a column that the schema lacks.
         ConfigError: `on_row_fail: quarantine` stands on an expectation that gives no verdict on single rows here.
     """
-    return CompiledSuite(suite=suite, checks=tuple(_compile(e, suite, schema, time_zone) for e in suite.expectations))
-
-
-def columns_needed(compiled: CompiledSuite) -> set[str]:
-    """The columns that the kernel must be given for this suite; what GX evaluates is not among them."""
-    rules = {column for rule in compiled.rules for column in rule.columns}
-    return rules | {spec.column for spec in compiled.tallies}
-
-
-def describe(compiled: CompiledSuite) -> tuple[Mapping[str, str], ...]:
-    """One line for each expectation: what it is, what evaluates it, and why."""
-    return tuple(
-        {
-            "rule": check.expectation.rule,
-            "expectation": check.expectation.type,
-            "columns": ", ".join(check.columns),
-            "severity": check.expectation.severity,
-            "engine": check.engine,
-            "on_row_fail": check.on_row_fail or "",
-            "why": check.why,
-        }
-        for check in compiled.checks
+    conditions: dict[str, str] = {}  # the same condition is computed once for all expectations that have it
+    return CompiledSuite(
+        suite=suite, checks=tuple(_compile(e, suite.place, schema, time_zone, conditions) for e in suite.expectations)
     )
 
 
-def _compile(expectation: Expectation, suite: Suite, schema: pa.Schema, time_zone: str) -> Check:
-    columns = _named_columns(expectation)
+def _compile(
+    expectation: Expectation, place: str, schema: pa.Schema, time_zone: str, conditions: dict[str, str]
+) -> Check:
+    columns = named_columns(expectation.kwargs)
     try:
-        _check_columns(expectation, columns, schema)
-        kwargs = _plain_kwargs(expectation)
-        check = _compile_native(expectation, kwargs, suite, schema, time_zone)
+        kwargs, columns = resolve_columns(expectation, schema)
+        expectation = replace(expectation, kwargs=kwargs)
+        condition = condition_sql(kwargs, schema)
+        request = _Request(
+            expectation=expectation,
+            kwargs=_plain_kwargs(kwargs),
+            columns=columns,
+            condition=condition,
+            place=place,
+            schema=schema,
+            time_zone=time_zone,
+            conditions=conditions,
+        )
+        check = _compile_native(request)
     except Unsupported as reason:
         check = Check(expectation=expectation, engine="gx", columns=columns, why=str(reason))
     if expectation.on_row_fail == "quarantine" and check.on_row_fail is None:
         why = f" ({check.why})" if check.why else ""
         raise ConfigError(
             f"{expectation.where}: expected a verdict on each row, for on_row_fail: quarantine; the expectation is "
-            f"evaluated as a whole by {check.engine}{why}. Rewrite it, or remove meta.batchscore.on_row_fail."
+            f"evaluated as a whole by {check.engine}{why}. Rewrite it, or remove on_row_fail."
         )
     return check
 
 
-def _compile_native(
-    expectation: Expectation, kwargs: Mapping[str, Any], suite: Suite, schema: pa.Schema, time_zone: str
-) -> Check:
-    kind, columns = expectation.type, _named_columns(expectation)
+def _compile_native(request: _Request) -> Check:
+    expectation, kwargs, kind = request.expectation, request.kwargs, request.expectation.type
+    if kind in (ROW_SQL, UNEXPECTED_ROWS):
+        return _compile_row_sql(request)
     if kind in ROW_RULES:
-        return _compile_row(expectation, kwargs, suite.place, schema, time_zone)
+        try:
+            return _compile_row(request)
+        except Unsupported as reason:
+            if kind not in REGEXES or "regex" not in str(reason):
+                raise
+            return _compile_java_regex(request, str(reason))
     if kind in SCHEMA_RULES:
         known, decide = SCHEMA_RULES[kind]
         _check_args(kwargs, known)
-        decision = decide(kwargs, schema)
-        return Check(expectation=expectation, engine="schema", columns=columns, decision=decision)
+        decision = decide(kwargs, request.schema)
+        return Check(expectation=expectation, engine="schema", columns=request.columns, decision=decision)
     if kind in COUNTS:
         _check_args(kwargs, COUNTS[kind])
-        return Check(expectation=expectation, engine="tally", args=count_args(kwargs))
+        return _compile_count(request)
     if kind in COLUMN_TALLIES:
-        _check_args(kwargs, COLUMN_TALLIES[kind][0] | set(ONE))
-        spec, args = tally_column(kind, suite.place, kwargs, schema.field(columns[0]).type, time_zone)
-        return Check(expectation=expectation, engine="tally", columns=columns, tally=spec, args=args)
+        try:
+            return _compile_tally(request)
+        except Unsupported:
+            if kind not in QUERIES:
+                raise
+    if kind in QUERIES:
+        return _compile_query(request)
     raise Unsupported("batchscore does not compile this expectation")
 
 
-def _compile_row(
-    expectation: Expectation, kwargs: Mapping[str, Any], place: str, schema: pa.Schema, time_zone: str
-) -> Check:
-    names, known, build = ROW_RULES[expectation.type]
-    _check_args(kwargs, known | set(names) | {"mostly"})
-    columns = tuple(kwargs[name] for name in names)
-    kind, args = build(kwargs, [schema.field(column).type for column in columns], time_zone)
+def _compile_row(request: _Request) -> Check:
+    names, known, build = ROW_RULES[request.expectation.type]
+    _check_args(request.kwargs, known | set(names) | {"mostly"})
+    _expect_columns(request, names)
+    kind, args = build(request.kwargs, request.kinds, request.time_zone)
+    condition = _condition_column(request)
+    check = _rule_check(request, kind, args=args)
+    if condition is None or check.rule is None:
+        return check
+    return replace(check, rule=replace(check.rule, condition=condition.name), sql=(condition,))
+
+
+def _compile_row_sql(request: _Request) -> Check:
+    """A SQL condition that must not be false (ours), or must not be true (GX's unexpected rows)."""
+    expectation = request.expectation
+    if expectation.type == ROW_SQL:
+        return _compile_sql(request, f"coalesce(({expectation.kwargs['sql']}\n), true)")
+    found = ROWS_WHERE.fullmatch(expectation.kwargs["unexpected_rows_query"])
+    assert found is not None
+    return _compile_sql(request, f"NOT coalesce(({found['where']}\n), false)")
+
+
+def _compile_java_regex(request: _Request, why: str) -> Check:
+    pattern = request.kwargs.get("regex")
+    if not isinstance(pattern, str) or not is_text(request.kinds[0]):
+        raise Unsupported(why)
+    _check_args(request.kwargs, {"column", "regex", "mostly"})
+    matches = f"{quote(request.columns[0])} RLIKE {literal(pattern)}"
+    sql = REGEXES[request.expectation.type].format(matches)
+    if request.condition is not None:
+        sql = f"CASE WHEN {request.condition} THEN {sql} END"
+    return _compile_sql(request, sql, pattern=pattern, why=why)
+
+
+def _compile_sql(request: _Request, sql: str, *, pattern: str | None = None, why: str = "") -> Check:
+    """A rule whose verdict on each row is a Spark column; on scores, which Spark sees only later, a query."""
+    rule = request.expectation.rule
+    if request.place == "output":
+        figures = {"rows": count_if(f"({sql}) IS NOT NULL"), "wrong": count_if(f"NOT ({sql})")}
+        query = Query(
+            figures=figures, read=lambda found: answer_rows(found["rows"], found["wrong"], request.expectation.kwargs)
+        )
+        return Check(
+            expectation=request.expectation,
+            engine="query",
+            columns=request.columns,
+            query=query,
+            why=why or "it is SQL",
+        )
+    name = f"_passes_{rule.replace('[', '_').rstrip(']')}"
+    column = SqlColumn(name=name, sql=sql, where=request.expectation.where, failing=False, pattern=pattern)
+    return replace(_rule_check(request, "passes", flag=name), engine="column", sql=(column,), why=why)
+
+
+def _rule_check(request: _Request, kind: str, *, args: Mapping[str, Any] | None = None, flag: str = "") -> Check:
+    expectation = request.expectation
     policy = expectation.on_row_fail or ("quarantine" if expectation.severity == "critical" else "keep")
     rule = RuleSpec(
         rule=expectation.rule,
         fingerprint=expectation.fingerprint,
-        expectation=expectation.type,
-        place=place,
+        expectation=expectation.name if expectation.type == ROW_SQL else expectation.type,
+        place=request.place,
         kind=kind,
-        columns=columns,
+        columns=request.columns,
         severity=expectation.severity,
         on_row_fail=policy,
-        args=args,
+        args=args or {},
+        flag=flag,
     )
-    return Check(expectation=expectation, engine="kernel", columns=columns, on_row_fail=policy, rule=rule)
+    return Check(expectation=expectation, engine="kernel", columns=request.columns, on_row_fail=policy, rule=rule)
 
 
-def _plain_kwargs(expectation: Expectation) -> dict[str, Any]:
-    """The arguments that decide a verdict.
+def _compile_count(request: _Request) -> Check:
+    condition, args = _condition_column(request), count_args(request.kwargs)
+    check = Check(expectation=request.expectation, engine="tally", args=args)
+    if condition is None:
+        return check
+    tally = TallySpec(place=request.place, column=condition.name, stats=frozenset({"count"}), condition=condition.name)
+    return replace(check, tally=tally, sql=(condition,))
+
+
+def _compile_tally(request: _Request) -> Check:
+    kind = request.expectation.type
+    _check_args(request.kwargs, COLUMN_TALLIES[kind][0] | set(ONE))
+    _expect_columns(request, ONE)
+    tally, args = tally_column(kind, request.place, request.kwargs, request.kinds[0], request.time_zone)
+    condition = _condition_column(request)
+    check = Check(expectation=request.expectation, engine="tally", columns=request.columns, tally=tally, args=args)
+    if condition is None:
+        return check
+    return replace(check, tally=replace(tally, condition=condition.name), sql=(condition,))
+
+
+def _compile_query(request: _Request) -> Check:
+    known, build = QUERIES[request.expectation.type]
+    _check_args(request.kwargs, known)
+    _expect_columns(request, (MANY,) if MANY in known else ONE)
+    asked = Asked(
+        kwargs=request.kwargs, kinds=request.kinds, where=request.condition or "true", time_zone=request.time_zone
+    )
+    return Check(expectation=request.expectation, engine="query", columns=request.columns, query=build(asked))
+
+
+def _condition_column(request: _Request) -> SqlColumn | None:
+    """The Spark column of the expectation's row condition.
+
+    A row for which the condition cannot be computed is asked about: better a needless failure than a hidden one.
+    """
+    if request.condition is None:
+        return None
+    if request.place == "output":
+        raise Unsupported("its row_condition is on scores, which Spark sees only later")
+    number = len(request.conditions)
+    name = request.conditions.setdefault(request.condition, f"_where_{request.place}_{number}")
+    return SqlColumn(
+        name=name, sql=f"coalesce({request.condition}, false)", where=request.expectation.where, failing=True
+    )
+
+
+def _plain_kwargs(kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments that decide a verdict, without the row condition.
 
     Raises:
         Unsupported: One of them is GX's own language.
     """
-    kwargs = {
+    plain = {
         key: value
-        for key, value in expectation.kwargs.items()
-        if key not in NO_VERDICT and (value is not None or key == "exact_match")
+        for key, value in kwargs.items()
+        if key not in NO_VERDICT and key != "row_condition" and (value is not None or key == "exact_match")
     }
-    for key, reason in SOLVED_BY_GX.items():
-        if key in kwargs:
-            raise Unsupported(reason)
-    kwargs.pop("condition_parser", None)
-    if any(isinstance(value, dict) for value in kwargs.values()):
+    if "windows" in plain:
+        raise Unsupported("it has windows of earlier results")
+    if any(isinstance(value, dict) and "$PARAMETER" in value for value in plain.values()):
         raise Unsupported("it takes a suite parameter")
-    return kwargs
+    return plain
 
 
 def _check_args(kwargs: Mapping[str, Any], known: frozenset[str] | set[str]) -> None:
@@ -213,37 +264,9 @@ def _check_args(kwargs: Mapping[str, Any], known: frozenset[str] | set[str]) -> 
         raise Unsupported(f"it has arguments that batchscore does not know: {', '.join(unknown)}")
 
 
-def _named_columns(expectation: Expectation) -> tuple[str, ...]:
-    listed = expectation.kwargs.get("column_list")
-    names = [expectation.kwargs.get(name) for name in (*ONE, *PAIR)]
-    if isinstance(listed, list) and not expectation.type.startswith("expect_table_"):
-        names.extend(listed)
-    return tuple(name for name in names if isinstance(name, str))
-
-
-def _check_columns(expectation: Expectation, columns: tuple[str, ...], schema: pa.Schema) -> None:
-    """Refuse missing columns.
-
-    Raises:
-        InputError: A column is missing.
-        Unsupported: A column lies within a struct, or its argument is missing.
-    """
-    if expectation.type == "expect_column_to_exist":
-        return
-    for name in columns:
-        if name in schema.names:
-            if len(schema.get_all_field_indices(name)) > 1:
-                raise InputError(f"{expectation.where}: expected one column '{name}'; found several of that name.")
-            continue
-        outer = name.split(".")[0]
-        if outer in schema.names and pa.types.is_struct(schema.field(outer).type):
-            raise Unsupported(f"its column lies within the struct '{outer}'")
-        close = difflib.get_close_matches(name, schema.names, n=3) or schema.names[:10]
-        raise InputError(
-            f"{expectation.where}: expected a column '{name}'; found none. "
-            f"{'Close names' if close else 'There are no columns'}: {', '.join(close)}. Mend the suite or the table."
-        )
-    if expectation.type in ROW_RULES and len(columns) != len(ROW_RULES[expectation.type][0]):
+def _expect_columns(request: _Request, names: tuple[str, ...]) -> None:
+    listed = request.kwargs.get(MANY) if names == (MANY,) else [request.kwargs.get(name) for name in names]
+    if not isinstance(listed, list) or not listed or not all(isinstance(name, str) for name in listed):
         raise Unsupported("an argument that names its column is missing")
-    if expectation.type in COLUMN_TALLIES and len(columns) != 1:
-        raise Unsupported("an argument that names its column is missing")
+    if tuple(listed) != request.columns:
+        raise Unsupported("it names more columns than it takes")

@@ -15,9 +15,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from batchscore.checks.catalogue import CORE, REFUSED
-from batchscore.checks.suite import Expectation
-from batchscore.checks.verdicts import GxVerdict
+from batchscore.checks.answers import Answer
+from batchscore.expectations import CORE, REFUSED, Expectation
 
 os.environ["GX_ANALYTICS_ENABLED"] = "false"  # read at import
 
@@ -40,7 +39,7 @@ SILENT = logging.CRITICAL + 1
 SPARK_ERROR_LOGS = ("DataFrameQueryContextLogger", "SQLQueryContextLogger")
 
 
-def run_gx(df: DataFrame, expectations: Sequence[Expectation]) -> Mapping[str, GxVerdict]:
+def run_gx(df: DataFrame, expectations: Sequence[Expectation]) -> Mapping[str, Answer]:
     """Evaluate expectations with Great Expectations' own Spark engine.
 
     Expectations share GX's jobs. One that raises may drag others along, so those that errored together are tried
@@ -53,14 +52,14 @@ def run_gx(df: DataFrame, expectations: Sequence[Expectation]) -> Mapping[str, G
     Returns:
         Rule id to verdict, one for each expectation. Error texts name exceptions, and hold no cell values.
     """
-    verdicts: dict[str, GxVerdict] = {}
+    verdicts: dict[str, Answer] = {}
     built: dict[str, Any] = {}
     with _quiet():
         for expectation in expectations:
             try:
                 built[expectation.rule] = _build(expectation)
             except Exception as error:
-                verdicts[expectation.rule] = GxVerdict(success=False, error=_explain_arguments(error))
+                verdicts[expectation.rule] = Answer(success=False, error=_explain_arguments(error))
         if built:
             batch = _open_batch(df)
             verdicts |= _validate(batch, built)
@@ -105,22 +104,22 @@ def _open_batch(df: DataFrame) -> Any:
     return definition.get_batch(batch_parameters={"dataframe": df})
 
 
-def _validate(batch: Any, built: Mapping[str, Any]) -> dict[str, GxVerdict]:
+def _validate(batch: Any, built: Mapping[str, Any]) -> dict[str, Answer]:
     suite = gx.ExpectationSuite(name="batchscore", expectations=list(built.values()))
     try:
         results = batch.validate(suite, result_format=RESULT_FORMAT).results
     except Exception as error:
-        return dict.fromkeys(built, GxVerdict(success=False, error=_explain(type(error).__name__, str(error))))
+        return dict.fromkeys(built, Answer(success=False, error=_explain(type(error).__name__, str(error))))
     return {result.expectation_config.meta[RULE]: _read_result(result) for result in results}
 
 
-def _read_result(result: Any) -> GxVerdict:
+def _read_result(result: Any) -> Answer:
     raised = _find_exception(result.exception_info)
     if raised is not None:
-        return GxVerdict(success=False, error=_explain("", raised))
+        return Answer(success=False, error=_explain("", raised))
     found = result.result or {}
     counted = "element_count" in found  # on an empty table GX leaves the other counts null
-    return GxVerdict(
+    return Answer(
         success=bool(result.success),
         evaluated=found["element_count"] - (found.get("missing_count") or 0) if counted else None,
         unexpected=(found.get("unexpected_count") or 0) if counted else None,

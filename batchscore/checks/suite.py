@@ -1,68 +1,50 @@
-"""A Great Expectations suite file, read as GX writes it, with every fault at its line."""
+"""Suites: Great Expectations' files read as GX writes them, and expectations that stand in the job file itself."""
 
 from __future__ import annotations
 
 import difflib
-import hashlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-import rfc8785
-
-from batchscore.checks.catalogue import CORE, ON_ROW_FAIL, REFUSED, SEVERITIES
-from batchscore.checks.conditions import find_condition_fault
 from batchscore.checks.located_json import LocatedObject, read_object
+from batchscore.config import ExpectationConfig, Job
 from batchscore.errors import ConfigError
-from batchscore.records import Place, Severity
+from batchscore.expectations import (
+    ON_ROW_FAIL,
+    ROW_SQL,
+    SEVERITIES,
+    Expectation,
+    ExpectationFault,
+    Suite,
+    check_kwargs,
+    check_type,
+    digest,
+    make_suite,
+)
+from batchscore.references import resolve_file
+from batchscore.results import Place, Severity
 
-EXACT_INT = 2**53  # beyond this, canonical JSON has no integers
+PLACES: tuple[Place, ...] = ("input", "features", "output")
 KNOWN_KEYS = frozenset(
     "type expectation_type kwargs meta notes id ge_cloud_id expectation_context rendered_content description severity "
     "success_on_last_run".split()
 )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Expectation:
-    """One expectation of a suite.
+def load_suites(job: Job) -> dict[Place, Suite]:
+    """The suites of a job, by place; places without one are left out.
 
-    Attributes:
-        rule: Its id within the job: place and position, such as `input[3]`.
-        where: File, line and position, for messages.
-        type: GX type name.
-        kwargs: Its arguments, as written.
-        severity: `critical`, `warning` or `info`.
-        on_row_fail: As `meta.batchscore.on_row_fail` says; None where it says nothing.
-        fingerprint: sha256 of the canonical type and kwargs.
+    Raises:
+        ConfigError: See `load_suite`.
     """
-
-    rule: str
-    where: str
-    type: str
-    kwargs: Mapping[str, Any]
-    severity: Severity
-    on_row_fail: str | None
-    fingerprint: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Suite:
-    """The expectations of one place.
-
-    Attributes:
-        name: The suite's own name.
-        file: As the job names it.
-        place: `input`, `features` or `output`.
-        expectations: In the file's order.
-        sha256: Digest over what decides verdicts: types, kwargs, severities and row policies, in order.
-    """
-
-    name: str
-    file: str
-    place: Place
-    expectations: tuple[Expectation, ...] = field(default_factory=tuple)
-    sha256: str
+    suites: dict[Place, Suite] = {}
+    for place in PLACES:
+        written = getattr(job.config.checks, place)
+        if isinstance(written, str):
+            suites[place] = load_suite(resolve_file(written, job.folder), place)
+        elif written:
+            suites[place] = _inline_suite(written, place, job)
+    return suites
 
 
 def load_suite(path: str, place: Place) -> Suite:
@@ -82,9 +64,32 @@ def load_suite(path: str, place: Place) -> Suite:
             f"{path}:1: expected a Great Expectations suite with the keys 'name' and 'expectations' (a list); "
             f"found the keys {sorted(content)}."
         )
-    expectations = tuple(_read_expectation(item, path, place, i) for i, item in enumerate(items))
-    decides = [[e.type, dict(e.kwargs), e.severity, e.on_row_fail] for e in expectations]
-    return Suite(name=name, file=path, place=place, expectations=expectations, sha256=_digest(decides, path))
+    expectations = [_read_expectation(item, path, place, i) for i, item in enumerate(items)]
+    try:
+        return make_suite(name, path, place, expectations)
+    except ExpectationFault as fault:
+        raise ConfigError(f"{path}: {fault}") from fault
+
+
+def _inline_suite(items: Sequence[ExpectationConfig], place: Place, job: Job) -> Suite:
+    """The loader has checked each of them already."""
+    expectations = []
+    for position, item in enumerate(items):
+        sql = item.expect_row_sql
+        kind, kwargs = (ROW_SQL, {"sql": sql}) if sql is not None else (str(item.type), dict(item.kwargs))
+        expectations.append(
+            Expectation(
+                rule=f"{place}[{position}]",
+                where=f"{job.file}: checks.{place}.{position} ({item.name or kind})",
+                type=kind,
+                kwargs=kwargs,
+                severity=item.severity,
+                on_row_fail=item.on_row_fail,
+                name=item.name,
+                fingerprint=digest({"type": kind, "kwargs": kwargs}),
+            )
+        )
+    return make_suite(job.config.job, job.file, place, expectations)
 
 
 def _read_expectation(item: Any, path: str, place: Place, position: int) -> Expectation:
@@ -98,16 +103,18 @@ def _read_expectation(item: Any, path: str, place: Place, position: int) -> Expe
     if not isinstance(kind, str):
         raise ConfigError(f"{where}: expected 'type', the name of an expectation; found none.")
     where = f"{where} ({kind})"
-    _expect_known("an expectation of Great Expectations 1.24's core", kind, CORE, where)
-    if kind in REFUSED:
-        raise ConfigError(f"{where}: not allowed in a suite file, because {REFUSED[kind]}. Remove it.")
     kwargs = _plain(item.get("kwargs") or {})
-    if not isinstance(kwargs, dict):
-        raise ConfigError(f"{where}: expected 'kwargs' to be an object; found {type(kwargs).__name__}.")
     severity: Severity = item.get("severity") or "critical"
-    _expect_known("a severity", severity, SEVERITIES, where)
-    _check_mostly(kwargs.get("mostly"), where)
-    _check_condition(kwargs.get("row_condition"), kwargs.get("condition_parser"), where)
+    try:
+        check_type(kind)
+        if not isinstance(kwargs, dict):
+            raise ConfigError(f"{where}: expected 'kwargs' to be an object; found {type(kwargs).__name__}.")
+        _expect_known("a severity", severity, SEVERITIES, where)
+        check_kwargs(kind, kwargs)
+        fingerprint = digest({"type": kind, "kwargs": kwargs})
+    except ExpectationFault as fault:
+        raise ConfigError(f"{where}: {fault}{_hint(fault.found, fault.known)}") from fault
+    name = item.get("description")
     return Expectation(
         rule=f"{place}[{position}]",
         where=where,
@@ -115,23 +122,21 @@ def _read_expectation(item: Any, path: str, place: Place, position: int) -> Expe
         kwargs=kwargs,
         severity=severity,
         on_row_fail=_read_on_row_fail(item.get("meta"), where),
-        fingerprint=_digest({"type": kind, "kwargs": kwargs}, where),
+        name=name if isinstance(name, str) else "",
+        fingerprint=fingerprint,
     )
 
 
 def _expect_known(what: str, found: Any, known: Iterable[str], where: str) -> None:
-    if found in list(known):
-        return
+    if found not in list(known):
+        raise ConfigError(f"{where}: expected {what}; found '{found}'{_hint(found, known)}")
+
+
+def _hint(found: Any, known: Iterable[str]) -> str:
+    if not known:
+        return ""
     close = difflib.get_close_matches(str(found), list(known), n=1)
-    hint = f"did you mean '{close[0]}'?" if close else f"choose from {', '.join(sorted(known)[:12])}."
-    raise ConfigError(f"{where}: expected {what}; found '{found}'; {hint}")
-
-
-def _check_mostly(mostly: Any, where: str) -> None:
-    if mostly is None or isinstance(mostly, dict):  # a dict is a suite parameter, which GX resolves
-        return
-    if isinstance(mostly, bool) or not isinstance(mostly, (int, float)) or not 0 <= mostly <= 1:
-        raise ConfigError(f"{where}: expected 'mostly' to be a number from 0 to 1; found {mostly!r}.")
+    return f"; did you mean '{close[0]}'?" if close else f"; choose from {', '.join(sorted(known)[:12])}."
 
 
 def _read_on_row_fail(meta: Any, where: str) -> str | None:
@@ -147,40 +152,7 @@ def _read_on_row_fail(meta: Any, where: str) -> str | None:
     return str(policy)
 
 
-def _check_condition(condition: Any, parser: Any, where: str) -> None:
-    """Refuse SQL that could run code, at any depth of a condition written as objects."""
-    if isinstance(condition, str) and parser not in ("great_expectations", "great_expectations__experimental__"):
-        fault = find_condition_fault(condition)
-        if fault:
-            raise ConfigError(
-                f"{where}: expected 'row_condition' to compare columns with values by plain functions; it {fault}."
-            )
-    elif isinstance(condition, dict):
-        for value in condition.values():
-            _check_condition(value, None, where) if isinstance(value, (dict, list)) else None
-        _check_condition(condition.get("pass_through_filter"), None, where)
-    elif isinstance(condition, list):
-        for value in condition:
-            _check_condition(value, None, where) if isinstance(value, dict) else None
-
-
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _plain(inner) for key, inner in value.items()}
     return [_plain(inner) for inner in value] if isinstance(value, list) else value
-
-
-def _digest(value: Any, where: str) -> str:
-    """sha256 of the canonical JSON (RFC 8785); integers beyond its range stand as tagged text."""
-    try:
-        return hashlib.sha256(rfc8785.dumps(_exact(value))).hexdigest()
-    except (rfc8785.CanonicalizationError, UnicodeEncodeError) as error:
-        raise ConfigError(f"{where}: expected text and numbers that canonical JSON can hold; {error}.") from error
-
-
-def _exact(value: Any) -> Any:
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= EXACT_INT:
-        return {"$int": str(value)}
-    if isinstance(value, dict):
-        return {key: _exact(inner) for key, inner in value.items()}
-    return [_exact(inner) for inner in value] if isinstance(value, (list, tuple)) else value

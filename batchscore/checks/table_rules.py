@@ -14,11 +14,12 @@ from typing import Any
 import pyarrow as pa
 
 from batchscore.checks.row_rules import BOUNDS, Kwargs
-from batchscore.checks.values import Unsupported, cast_bound, cast_set, is_number, to_plain
+from batchscore.checks.values import Unsupported, cast_bound, cast_set, is_number, is_plain_number, is_text, to_plain
 from batchscore.kernel.columns import ColumnTally
 from batchscore.kernel.spec import TallySpec
 
 DEFAULT_VALUES = 1000
+MOST_VALUES = 10_000  # distinct values that a task may keep
 NUMBER = pa.float64()
 
 Args = Mapping[str, Any]
@@ -26,8 +27,12 @@ Wanted = tuple[frozenset[str], dict[str, Any]]  # statistics to tally, and the a
 Measure = tuple[bool, Any]  # success, and the observed value
 
 
-def _bounds(kwargs: Kwargs, kind: pa.DataType, time_zone: str = "UTC") -> dict[str, Any]:
-    """Typed bounds; both may be missing: then any value will do."""
+def bounds(kwargs: Kwargs, kind: pa.DataType, time_zone: str = "UTC") -> dict[str, Any]:
+    """Typed bounds; both may be missing: then any value will do.
+
+    Raises:
+        Unsupported: They do not fit the type.
+    """
     strict = {name: kwargs.get(name, False) for name in ("strict_min", "strict_max")}
     if not all(isinstance(value, bool) for value in strict.values()):
         raise Unsupported("strict_min or strict_max is not true or false")
@@ -38,13 +43,13 @@ def _bounds(kwargs: Kwargs, kind: pa.DataType, time_zone: str = "UTC") -> dict[s
 def _extreme(kwargs: Kwargs, kind: pa.DataType, time_zone: str) -> Wanted:
     if not (is_number(kind) or pa.types.is_date(kind) or pa.types.is_timestamp(kind)):
         raise Unsupported(f"it orders a column of type {kind}")
-    return frozenset({"range"}), _bounds(kwargs, kind, time_zone)
+    return frozenset({"range"}), bounds(kwargs, kind, time_zone)
 
 
 def _sum(kwargs: Kwargs, kind: pa.DataType, _: str) -> Wanted:
     if not is_number(kind):
         raise Unsupported(f"it sums a column of type {kind}")
-    return frozenset({"sum"}), _bounds(kwargs, NUMBER)
+    return frozenset({"sum"}), bounds(kwargs, NUMBER)
 
 
 def _mean(kwargs: Kwargs, kind: pa.DataType, time_zone: str) -> Wanted:
@@ -55,8 +60,21 @@ def _mean(kwargs: Kwargs, kind: pa.DataType, time_zone: str) -> Wanted:
     return stats, {**args, **scale}
 
 
+def _spread(kwargs: Kwargs, kind: pa.DataType, time_zone: str) -> Wanted:
+    return frozenset({"spread"}), _sum(kwargs, kind, time_zone)[1]
+
+
+def _distinct_count(kwargs: Kwargs, kind: pa.DataType, _: str) -> Wanted:
+    limits = [value for value in (kwargs.get("min_value"), kwargs.get("max_value")) if value is not None]
+    if not all(is_plain_number(value) and 0 <= value < MOST_VALUES for value in limits) or not limits:
+        raise Unsupported("it has no limit of fewer than 10,000 distinct values")
+    if not (is_number(kind) or is_text(kind) or pa.types.is_date(kind) or pa.types.is_boolean(kind)):
+        raise Unsupported(f"it collects values of type {kind}")
+    return frozenset({"values"}), {**bounds(kwargs, NUMBER), "values": [None] * int(max(limits) + 1)}
+
+
 def _proportion(kwargs: Kwargs, _: pa.DataType, __: str) -> Wanted:
-    return frozenset({"count"}), _bounds(kwargs, NUMBER)
+    return frozenset({"count"}), bounds(kwargs, NUMBER)
 
 
 def _set_within(kwargs: Kwargs, kind: pa.DataType, time_zone: str) -> Wanted:
@@ -98,6 +116,16 @@ def _measure_mean(column: ColumnTally, args: Args) -> Measure:
     digits = decimal.Context(prec=76, rounding=decimal.ROUND_HALF_UP)
     scale = min(args["scale"] + 4, 38)  # as Spark's avg
     return _measure(digits.divide(total, count).quantize(decimal.Decimal(1).scaleb(-scale), context=digits), args)
+
+
+def _measure_spread(column: ColumnTally, args: Args) -> Measure:
+    return _measure(column.deviation, args)
+
+
+def _measure_distinct_count(column: ColumnTally, args: Args) -> Measure:
+    if column.values is None:  # more than any limit
+        return args["max"] is None, f"more than {column.max_values}"
+    return _measure(len(column.values), args)
 
 
 def _measure_proportion(column: ColumnTally, args: Args) -> Measure:
@@ -147,6 +175,8 @@ COLUMN_TALLIES: dict[str, tuple[frozenset[str], Builder, Callable[[ColumnTally, 
     "expect_column_max_to_be_between": (BOUNDS, _extreme, _measure_high),
     "expect_column_sum_to_be_between": (BOUNDS, _sum, _measure_sum),
     "expect_column_mean_to_be_between": (BOUNDS, _mean, _measure_mean),
+    "expect_column_stdev_to_be_between": (BOUNDS, _spread, _measure_spread),
+    "expect_column_unique_value_count_to_be_between": (BOUNDS, _distinct_count, _measure_distinct_count),
     "expect_column_proportion_of_non_null_values_to_be_between": (BOUNDS, _proportion, _measure_proportion),
     "expect_column_distinct_values_to_be_in_set": (SET, _set_within, _measure_within),
     "expect_column_distinct_values_to_equal_set": (SET, _set_equal, _measure_equal),
@@ -187,5 +217,5 @@ def count_args(kwargs: Kwargs) -> Args:
         raise Unsupported("a count is not a whole number")
     if "value" in kwargs:
         return {"min": kwargs["value"], "max": kwargs["value"], "strict_min": False, "strict_max": False}
-    args = _bounds({k: v for k, v in kwargs.items() if k.startswith("strict")}, NUMBER)
+    args = bounds({k: v for k, v in kwargs.items() if k.startswith("strict")}, NUMBER)
     return {**args, "min": values["min_value"], "max": values["max_value"]}

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 
-from batchscore.kernel.rules import to_decimal
+from batchscore.kernel.arrays import to_decimal
 
 DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 TIMESTAMP = re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?(Z|[+-]\d{2}:\d{2})?")
@@ -81,7 +81,7 @@ def cast_set(values: Any, kind: pa.DataType, time_zone: str) -> list[Any]:
     if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
         return [cast_time(value, kind, time_zone) for value in values]
     if is_number(kind):
-        if not all(_is_plain_number(v) and abs(v) < INT64 for v in values):
+        if not all(is_plain_number(v) and abs(v) < INT64 for v in values):
             raise Unsupported("value_set holds something that is not a number of 64 bits, for a number column")
         if pa.types.is_integer(kind) and any(isinstance(v, float) for v in values):
             return [float(v) for v in values]
@@ -109,12 +109,13 @@ def is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
-def _is_plain_number(value: Any) -> bool:
+def is_plain_number(value: Any) -> bool:
+    """Whether it is a JSON number."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _cast_number(value: Any, kind: pa.DataType) -> Any:
-    if not _is_plain_number(value):
+    if not is_plain_number(value):
         raise Unsupported("a number column meets a bound that is not a number")
     if pa.types.is_decimal(kind):
         number = to_decimal(value)

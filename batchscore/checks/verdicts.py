@@ -5,37 +5,18 @@ from __future__ import annotations
 import datetime as dt
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from batchscore.checks.compile import Check, CompiledSuite
-from batchscore.checks.table_rules import COLUMN_TALLIES, is_between
+from batchscore.checks.answers import Answer, answer_rows
+from batchscore.checks.compiled import Check, CompiledSuite
+from batchscore.checks.table_rules import COLUMN_TALLIES, COUNTS, is_between
 from batchscore.kernel.columns import ColumnTally
 from batchscore.kernel.tally import Tally
-from batchscore.records import ExpectationResult
+from batchscore.results import ExpectationResult
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class GxVerdict:
-    """What Great Expectations says of one expectation.
-
-    Attributes:
-        success: Its verdict.
-        evaluated: Rows with a value, where it counts rows.
-        unexpected: Rows that failed, where it counts them.
-        observed: Observed value, where it has one.
-        error: Why it could not be evaluated; holds no cell values.
-    """
-
-    success: bool
-    evaluated: int | None = None
-    unexpected: int | None = None
-    observed: Any = None
-    error: str | None = None
-
-
-def judge(compiled: CompiledSuite, tally: Tally, gx_results: Mapping[str, GxVerdict]) -> tuple[ExpectationResult, ...]:
+def judge(compiled: CompiledSuite, tally: Tally, answers: Mapping[str, Answer]) -> tuple[ExpectationResult, ...]:
     """Give the verdict on every expectation of a suite, in its order.
 
     Success is GX's: the share of evaluated rows that pass is at least `mostly`, and no evaluated rows pass. What stops
@@ -44,9 +25,9 @@ def judge(compiled: CompiledSuite, tally: Tally, gx_results: Mapping[str, GxVerd
     Args:
         compiled: The suite.
         tally: Everything that the tasks tallied.
-        gx_results: Rule id to verdict, for the expectations of `compiled.gx`.
+        answers: Rule id to answer, for what queries and GX evaluate.
     """
-    return tuple(_finish(check, _find_verdict(check, tally, gx_results), compiled) for check in compiled.checks)
+    return tuple(_finish(check, _find_verdict(check, tally, answers), compiled) for check in compiled.checks)
 
 
 def over_limit(quarantined: int, read: int, max_pct: float, max_rows: int | None) -> str | None:
@@ -67,27 +48,26 @@ def over_limit(quarantined: int, read: int, max_pct: float, max_rows: int | None
     return None
 
 
-def _find_verdict(check: Check, tally: Tally, gx_results: Mapping[str, GxVerdict]) -> GxVerdict:
+def _find_verdict(check: Check, tally: Tally, answers: Mapping[str, Answer]) -> Answer:
     rule = check.expectation.rule
-    if check.engine == "kernel":
-        evaluated, unexpected = tally.rules.get(rule, (0, 0))
-        mostly = check.expectation.kwargs.get("mostly")
-        passed = not evaluated or (evaluated - unexpected) / evaluated >= (1 if mostly is None else mostly)
-        return GxVerdict(success=passed, evaluated=evaluated, unexpected=unexpected)
-    if check.engine == "gx":
-        return gx_results.get(rule, GxVerdict(success=False, error="Great Expectations gave no verdict"))
+    if check.rule is not None:
+        return answer_rows(*tally.rules.get(rule, (0, 0)), check.expectation.kwargs)
+    if check.engine in ("gx", "query"):
+        return answers.get(rule, Answer(success=False, error="nothing gave a verdict on it"))
     if check.decision is not None:
-        return GxVerdict(success=check.decision[0], observed=check.decision[1])
+        return Answer(success=check.decision[0], observed=check.decision[1])
     place = rule.partition("[")[0]
     if check.tally is None:
         rows = tally.rows_at(place)
-        return GxVerdict(success=is_between(rows, check.args), observed=rows)
-    column = tally.columns.get(place, {}).get(check.tally.column, ColumnTally())
+        return Answer(success=is_between(rows, check.args), observed=rows)
+    column = tally.columns.get(place, {}).get(check.tally.key, ColumnTally())
+    if check.expectation.type in COUNTS:
+        return Answer(success=is_between(column.rows, check.args), observed=column.rows)
     success, observed = COLUMN_TALLIES[check.expectation.type][2](column, check.args)
-    return GxVerdict(success=success, observed=observed)
+    return Answer(success=success, observed=observed)
 
 
-def _finish(check: Check, verdict: GxVerdict, compiled: CompiledSuite) -> ExpectationResult:
+def _finish(check: Check, verdict: Answer, compiled: CompiledSuite) -> ExpectationResult:
     expectation = check.expectation
     return ExpectationResult(
         rule=expectation.rule,
@@ -104,10 +84,12 @@ def _finish(check: Check, verdict: GxVerdict, compiled: CompiledSuite) -> Expect
         stops=_stops(check, verdict),
         error=verdict.error,
         fingerprint=expectation.fingerprint,
+        mostly=expectation.kwargs.get("mostly") if verdict.unexpected is not None else None,
+        name=expectation.name,
     )
 
 
-def _stops(check: Check, verdict: GxVerdict) -> bool:
+def _stops(check: Check, verdict: Answer) -> bool:
     """Whether a verdict keeps the run from publishing.
 
     An expectation that could not be evaluated stops at any severity. A failed one stops at `critical`; but where its

@@ -14,10 +14,11 @@ import click
 
 from batchscore.cli.options import emit, json_option, plain
 from batchscore.cli.progress import show_progress
-from batchscore.config import MODEL_URI, EngineConfig
+from batchscore.config import EngineConfig
 from batchscore.drafts import Draft, TableFacts, Wishes, draft_job, job_name
 from batchscore.errors import ConfigError
 from batchscore.loading import job_schema, load_job
+from batchscore.patterns import MODEL_URI
 from batchscore.references import has_reference, resolve_path, resolve_sqlite
 from batchscore.rendering import Sheet
 from batchscore.session import open_session

@@ -13,17 +13,12 @@ from batchscore.cli.options import config_argument, emit, json_option
 @json_option
 def command(config: str, sets: tuple[str, ...], show: bool, as_json: bool) -> None:
     """Check a job file and its suites; prints every fault at once."""
-    from batchscore.checks.suite import load_suite  # noqa: PLC0415 - after the cheap commands
+    from batchscore.checks.suite import load_suites  # noqa: PLC0415 - after the cheap commands
     from batchscore.config import to_plain  # noqa: PLC0415
     from batchscore.loading import config_sha256, dump_yaml, load_job  # noqa: PLC0415
-    from batchscore.references import resolve_file  # noqa: PLC0415
 
     job = load_job(config, sets)
-    expectations = 0
-    for place in ("input", "features", "output"):
-        path = getattr(job.config.checks, place)
-        if path is not None:
-            expectations += len(load_suite(resolve_file(path, job.folder), place).expectations)
+    expectations = sum(len(suite.expectations) for suite in load_suites(job).values())
     digest = config_sha256(job.config)
     summary = f"{config}: job {job.config.job} is valid; {expectations} expectations; config sha256 {digest}"
     document = {"config": to_plain(job.config), "config_sha256": digest, "expectations": expectations}

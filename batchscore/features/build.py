@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from batchscore.config import FeatureConfig, ImputeConfig
 from batchscore.errors import BatchscoreError, ConfigError, InputError
-from batchscore.features.expressions import check_expression, guard
+from batchscore.expressions import check_expression, guard
 from batchscore.kernel.spec import FeatureSpec
 
 if TYPE_CHECKING:

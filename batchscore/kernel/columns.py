@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from batchscore.kernel.rules import find_in_set
+from batchscore.kernel.arrays import find_in_set
 from batchscore.kernel.spec import TallySpec
 
 EXACT = Context(prec=100)  # Python's own 28 digits would round
@@ -32,6 +32,8 @@ class ColumnTally:
         high: Largest value; NaN is above any number.
         total: Sum of the finite values: int, Decimal, or the exact Fraction of batch sums of floats.
         beyond: Sum of the infinite and NaN values; 0.0 where there are none.
+        mean: Mean of the values as doubles; None where there are none.
+        squares: Sum of the squared distances from it.
         values: Distinct values; None once there were more than `max_values`.
         max_values: That limit.
         found: The wanted values that occurred.
@@ -43,6 +45,8 @@ class ColumnTally:
     high: Any = None
     total: Any = None
     beyond: float = 0.0
+    mean: float | None = None
+    squares: float = 0.0
     values: set[Any] | None = field(default_factory=set)
     max_values: int = 1000
     found: set[Any] = field(default_factory=set)
@@ -54,8 +58,15 @@ class ColumnTally:
             return self.beyond if self.beyond != 0.0 else _to_float(self.total)
         return self.total
 
+    @property
+    def deviation(self) -> float | None:
+        """Sample standard deviation; None for fewer than two values."""
+        count = self.rows - self.nulls
+        return math.sqrt(self.squares / (count - 1)) if self.mean is not None and count > 1 else None
+
     def add(self, array: pa.Array, spec: TallySpec) -> None:
         """Count one batch's values."""
+        before = self.rows - self.nulls
         self.rows += len(array)
         self.nulls += array.null_count
         self.max_values = spec.max_values
@@ -68,6 +79,8 @@ class ColumnTally:
             total, beyond = _sum(array)
             self.total = total if self.total is None else _plus(self.total, total)
             self.beyond += beyond
+        if "spread" in spec.stats:
+            self._spread(before, len(array), *_find_spread(array))
         if "found" in spec.stats:
             self.found |= _to_set(array.filter(find_in_set(array, spec.wanted)).unique())
         if "values" in spec.stats and self.values is not None:
@@ -93,6 +106,8 @@ class ColumnTally:
 
     def merge(self, other: ColumnTally) -> None:
         """Add another task's count of the same column."""
+        if other.mean is not None:
+            self._spread(self.rows - self.nulls, other.rows - other.nulls, other.mean, other.squares)
         self.rows += other.rows
         self.nulls += other.nulls
         self.max_values = max(self.max_values, other.max_values)
@@ -104,6 +119,15 @@ class ColumnTally:
         self.found |= other.found
         self.values = None if self.values is None or other.values is None else self.values | other.values
         self._cap()
+
+    def _spread(self, before: int, added: int, mean: float, squares: float) -> None:
+        """Join two sets of values by the pairwise update of Chan, Golub and LeVeque (1979)."""
+        if self.mean is None:
+            self.mean, self.squares = mean, squares
+            return
+        apart, count = mean - self.mean, before + added
+        self.squares += squares + apart * apart * (before * added / count)
+        self.mean += apart * (added / count)
 
     def _cap(self) -> None:
         if self.values is not None and len(self.values) > self.max_values:
@@ -148,6 +172,15 @@ def _sum(array: pa.Array) -> tuple[Any, float]:
         rest = float(values[~finite].sum())
         total = float(values[finite].sum())
     return (Fraction(total), rest) if math.isfinite(total) else (Fraction(0), rest + total)
+
+
+def _find_spread(array: pa.Array) -> tuple[float, float]:
+    """(mean, sum of squared distances from it) of values as doubles."""
+    values = array.cast(pa.float64(), safe=False).to_numpy()
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = float(values.mean())
+        apart = values - mean
+        return mean, float(np.dot(apart, apart))
 
 
 def _plus(a: Any, b: Any) -> Any:

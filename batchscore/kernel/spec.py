@@ -17,10 +17,12 @@ class RuleSpec:
         expectation: GX type name.
         place: `input`, `features` or `output`.
         kind: Which function of `rules.py` evaluates it.
-        columns: Columns it reads, in the order in which the function takes them.
+        columns: Columns that it is about, in the order in which the function takes them.
         severity: `critical`, `warning` or `info`.
         on_row_fail: `quarantine` sets failing rows aside; `keep` only counts them.
         args: The function's arguments: plain JSON values.
+        condition: A boolean column of the batch, true for the rows that the rule is asked about; empty for all rows.
+        flag: A boolean column of the batch that holds Spark's verdict, in place of `columns`; empty for none.
     """
 
     rule: str
@@ -32,6 +34,13 @@ class RuleSpec:
     severity: str
     on_row_fail: str
     args: Mapping[str, Any] = field(default_factory=dict)
+    condition: str = ""
+    flag: str = ""
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Columns of the batch in the order in which the rule's function takes them."""
+        return (self.flag,) if self.flag else self.columns
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,10 +50,11 @@ class TallySpec:
     Attributes:
         place: `input`, `features` or `output`.
         column: Column name.
-        stats: Any of `count` (rows, nulls), `range` (min, max), `sum` (sum, for the mean), `values` (distinct),
-            `found` (which of `wanted` occur).
+        stats: Any of `count` (rows, nulls), `range` (min, max), `sum` (sum, for the mean), `spread` (standard
+            deviation), `values` (distinct), `found` (which of `wanted` occur).
         max_values: Distinct values kept before the set is given up as too large.
         wanted: Values to look for, as plain values of the column's type.
+        condition: A boolean column of the batch, true for the rows that count; empty for all rows.
     """
 
     place: str
@@ -52,6 +62,12 @@ class TallySpec:
     stats: frozenset[str]
     max_values: int = 1000
     wanted: tuple[Any, ...] = ()
+    condition: str = ""
+
+    @property
+    def key(self) -> str:
+        """What the tally is known by among those of its place."""
+        return f"{self.column} where {self.condition}" if self.condition else self.column
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from batchscore.kernel.columns import ColumnTally
+from batchscore.kernel.rules import decode
 from batchscore.kernel.spec import TallySpec
 
 BUCKETS_PER_DECADE = 40  # a quantile is read to within 6 %
@@ -64,7 +65,7 @@ class Tally:
         to_model: Rows given to the model; those that output checks see.
         rules: Rule id to (rows evaluated, rows failed).
         reasons: Reason to rows.
-        columns: Place to column to its tally.
+        columns: Place to column (and condition) to its tally.
         latency: One entry per call of the model.
         providers: ONNX Runtime provider to tasks that ran with it.
         ort_versions: ONNX Runtime versions.
@@ -93,10 +94,10 @@ class Tally:
         """Count the columns of one batch that `specs` name."""
         known = self.columns.setdefault(place, {})
         for spec in specs:
-            array = columns[spec.column]
-            if pa.types.is_dictionary(array.type):
-                array = array.dictionary_decode()
-            known.setdefault(spec.column, ColumnTally()).add(array, spec)
+            array = decode(columns[spec.column])
+            if spec.condition:
+                array = array.filter(columns[spec.condition])
+            known.setdefault(spec.key, ColumnTally()).add(array, spec)
 
     def count_rule(self, rule: str, evaluated: int, failed: int) -> None:
         """Add one batch's verdict on a row rule."""

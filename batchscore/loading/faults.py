@@ -32,6 +32,27 @@ class Fault(NamedTuple):
     meant: str = ""
 
 
+Path = tuple[str | int, ...]
+
+
+class Finding(NamedTuple):
+    """A broken rule.
+
+    Attributes:
+        path: Path into the YAML.
+        code: Kind of fault.
+        message: What was expected, what was found, what to do.
+        candidates: Names that could have been meant.
+        reads: Other places that it follows from; a fault there makes it doubtful.
+    """
+
+    path: Path
+    code: str
+    message: str
+    candidates: tuple[str, ...] = ()
+    reads: tuple[Path, ...] = ()
+
+
 WHOLE_FILE = Mark(0, 0)
 
 

@@ -4,24 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from batchscore.config import (
-    DURATION,
-    MODEL_URI,
-    NAME,
-    OUTPUT_SELECTOR,
-    RESERVED_PREFIX,
-    IntervalConfig,
-    JobConfig,
-    LookupConfig,
-)
+from batchscore.config import IntervalConfig, JobConfig, LookupConfig
 from batchscore.errors import ConfigError
 from batchscore.intervals import Interval, parse_unit
+from batchscore.loading.expectations import find_expectation_faults
+from batchscore.loading.faults import Finding, Path
+from batchscore.patterns import DURATION, MODEL_URI, NAME, OUTPUT_SELECTOR, RESERVED_PREFIX
 from batchscore.references import TABLE_NAME, has_reference
-
-Path = tuple[str | int, ...]
 
 # Settings that decide values or safety; batchscore sets them itself on its own session.
 PROTECTED_CONF = frozenset(
@@ -48,24 +39,6 @@ _SECRET_KEY = re.compile(
 )
 URI_PASSWORD = re.compile(r"://[^/@:\s]*:((?!\$\{)[^/@\s]+)@")
 _BAD_NAME = "expected letters, digits and underscores, starting with a letter"
-
-
-class Finding(NamedTuple):
-    """A broken rule.
-
-    Attributes:
-        path: Path into the YAML.
-        code: Kind of fault.
-        message: What was expected, what was found, what to do.
-        candidates: Names that could have been meant.
-        reads: Other places that it follows from; a fault there makes it doubtful.
-    """
-
-    path: Path
-    code: str
-    message: str
-    candidates: tuple[str, ...] = ()
-    reads: tuple[Path, ...] = ()
 
 
 def find_faults(job: JobConfig) -> Iterator[Finding]:
@@ -280,7 +253,8 @@ def _check_texts(job: JobConfig) -> Iterator[Finding]:
     """Texts that may not be empty, and URIs that may not hold a password."""
     texts: list[tuple[Path, str | None]] = [(("input", "table"), job.input.table)]
     texts += [(("lookups", name, "table"), lookup.table) for name, lookup in job.lookups.items()]
-    texts += [(("checks", key), getattr(job.checks, key)) for key in ("input", "features", "output")]
+    suites = [(("checks", key), getattr(job.checks, key)) for key in ("input", "features", "output")]
+    texts += [(path, suite) for path, suite in suites if isinstance(suite, str)]
     texts += [(("registry", "uri"), job.registry.uri)]
     for path, text in texts:
         if text is not None and not text.strip():
@@ -311,6 +285,7 @@ _CHECKS: tuple[Callable[[JobConfig], Iterator[Finding]], ...] = (
     _check_sources,
     _check_model,
     _check_model_inputs,
+    find_expectation_faults,
     _check_limits,
     _check_gates,
     _check_engine,

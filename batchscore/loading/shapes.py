@@ -12,7 +12,13 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from batchscore.config import yaml_key
 from batchscore.loading.yaml import Node
 
-_WORDS: Mapping[Any, str] = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
+_WORDS: Mapping[Any, str] = {
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    Any: "a value",
+}
 
 
 def is_config(shape: Any) -> bool:
@@ -62,6 +68,11 @@ def item_of(shape: Any, part: str | int) -> Any:
         if isinstance(part, int) and get_origin(branch) is tuple:
             return get_args(branch)[0]
     return None
+
+
+def list_of(shape: Any) -> Any:
+    """The list among a type's branches, or None."""
+    return next((member for member in branches_of(shape) if get_origin(member) is tuple), None)
 
 
 def is_free(shape: Any) -> bool:

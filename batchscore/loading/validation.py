@@ -11,8 +11,8 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from batchscore.config import JobConfig
-from batchscore.loading.faults import Fault, Mark, suggest
-from batchscore.loading.rules import URI_PASSWORD, Finding, Path, find_faults
+from batchscore.loading.faults import Fault, Finding, Mark, Path, suggest
+from batchscore.loading.rules import URI_PASSWORD, find_faults
 from batchscore.loading.shapes import (
     branches_of,
     choices_of,
@@ -21,6 +21,7 @@ from batchscore.loading.shapes import (
     describe_found,
     fields_of,
     item_of,
+    list_of,
     make_stand_in,
     required_of,
 )
@@ -130,18 +131,19 @@ def _check_types(plain: Any, root: Node) -> tuple[JobConfig | None, dict[Path, F
 def _locate(loc: Iterable[str | int], root: Node) -> tuple[Path, Any] | None:
     """The path into the YAML that pydantic's location means, and the type that stands there.
 
-    Inside a union pydantic names the member it tried. Only a mapping that meets a config class is looked into;
-    for the rest the union is one expectation. None: an error of a member that was never meant.
+    Inside a union pydantic names the member it tried. Only a mapping that meets a config class and a list that meets a
+    list are looked into; for the rest the union is one expectation. None: an error of a member that was never meant.
     """
     path: Path = ()
     shape: Any = JobConfig
     node: Node | None = root
     for part in loc:
         if len(branches_of(shape)) > 1:
-            member = class_of(shape)
-            if member is None or node is None or not isinstance(node.value, dict):
+            value = node.value if node else None
+            member = class_of(shape) if isinstance(value, dict) else list_of(shape) if isinstance(value, list) else None
+            if member is None:
                 return path, shape
-            if part != member.__name__:
+            if not str(part).startswith("tuple[" if isinstance(value, list) else member.__name__):
                 return None
             shape = member
         else:

@@ -6,7 +6,6 @@ import hashlib
 import tempfile
 from pathlib import Path
 
-from batchscore.config import MODEL_URI
 from batchscore.errors import ConfigError
 from batchscore.models.artifacts import open_artifacts
 from batchscore.models.calls import mlflow_settings
@@ -16,6 +15,7 @@ from batchscore.models.mlmodel import MAX_MLMODEL_BYTES, LoggedModel, read_mlmod
 from batchscore.models.onnx_file import OnnxFacts, read_onnx
 from batchscore.models.probe import probe_model
 from batchscore.models.registry import RegisteredVersion, find_version
+from batchscore.patterns import MODEL_URI
 from batchscore.records import PinnedModel, TensorSpec
 
 Tensors = tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]

@@ -8,10 +8,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from batchscore.config import OUTPUT_SELECTOR, ModelConfig
+from batchscore.config import ModelConfig
 from batchscore.errors import ModelError
 from batchscore.kernel.spec import FeatureSpec, InputSpec, OutputSpec
 from batchscore.kernel.tensors import ARROW_TYPES, DTYPES
+from batchscore.patterns import OUTPUT_SELECTOR
 from batchscore.records import PinnedModel, TensorSpec
 
 

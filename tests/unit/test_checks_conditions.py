@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from batchscore.checks.conditions import find_condition_fault
+from batchscore.conditions import find_condition_fault
 
 ALLOWED = [
     "x > 1",

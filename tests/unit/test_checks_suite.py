@@ -107,8 +107,12 @@ FAULTS = [
         "'expect_column_values_to_not_be_null'?",
     ),
     (
-        one(type="unexpected_rows_expectation"),
-        "not allowed in a suite file, because it runs a SQL query written in the suite",
+        one(type="unexpected_rows_expectation", kwargs={"unexpected_rows_query": "SELECT * FROM other"}),
+        "expected 'unexpected_rows_query' to be SELECT * FROM {batch} WHERE and a condition on single rows",
+    ),
+    (
+        one(type="expect_query_results_to_match_comparison"),
+        "not allowed, because it runs SQL queries written in the suite",
     ),
     (one(severty="info"), "expected the keys of an expectation; found 'severty'; did you mean 'severity'?"),
     (one(severity="high"), "expected a severity; found 'high'; choose from critical, info, warning"),

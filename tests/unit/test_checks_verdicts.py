@@ -11,11 +11,13 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from batchscore.checks.compile import CompiledSuite, compile_suite
+from batchscore.checks.answers import Answer
+from batchscore.checks.compile import compile_suite
+from batchscore.checks.compiled import CompiledSuite
 from batchscore.checks.suite import load_suite
-from batchscore.checks.verdicts import GxVerdict, judge, over_limit, to_json_value
+from batchscore.checks.verdicts import judge, over_limit, to_json_value
 from batchscore.kernel.tally import Tally
-from batchscore.records import ExpectationResult, Place
+from batchscore.results import ExpectationResult, Place
 
 NAN = float("nan")
 NOT_NULL = {"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "x"}}
@@ -87,22 +89,22 @@ def test_which_failed_row_rules_stop_a_run(
 @pytest.mark.parametrize(
     ("severity", "verdict", "stops"),
     [
-        ("critical", GxVerdict(success=False), True),
-        ("warning", GxVerdict(success=False), False),
-        ("info", GxVerdict(success=False), False),
-        ("critical", GxVerdict(success=True), False),
-        ("info", GxVerdict(success=False, error="Spark could not"), True),
+        ("critical", Answer(success=False), True),
+        ("warning", Answer(success=False), False),
+        ("info", Answer(success=False), False),
+        ("critical", Answer(success=True), False),
+        ("info", Answer(success=False, error="Spark could not"), True),
     ],
 )
-def test_which_verdicts_of_gx_stop_a_run(compiled: Any, severity: str, verdict: GxVerdict, stops: bool) -> None:
+def test_which_verdicts_of_gx_stop_a_run(compiled: Any, severity: str, verdict: Answer, stops: bool) -> None:
     (result,) = judge(compiled({**UNIQUE, "severity": severity}, pa.int64()), Tally(), {"input[0]": verdict})
     assert (result.success, result.stops, result.error) == (verdict.success, stops, verdict.error)
-    assert (result.engine, result.on_row_fail) == ("gx", None)
+    assert (result.engine, result.on_row_fail) == ("query", None)
 
 
 def test_an_expectation_without_a_verdict_stops_a_run(compiled: Any) -> None:
     (result,) = judge(compiled({**UNIQUE, "severity": "info"}, pa.int64()), Tally(), {})
-    assert (result.stops, result.error) == (True, "Great Expectations gave no verdict")
+    assert (result.stops, result.error) == (True, "nothing gave a verdict on it")
 
 
 def item(kind: str, **kwargs: Any) -> dict[str, Any]:

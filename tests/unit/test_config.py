@@ -9,10 +9,6 @@ import pytest
 from jobs_in_yaml import FULL, load_text
 
 from batchscore.config import (
-    DURATION,
-    MODEL_URI,
-    NAME,
-    OUTPUT_SELECTOR,
     FeatureConfig,
     ImputeConfig,
     InputConfig,
@@ -20,11 +16,11 @@ from batchscore.config import (
     JobConfig,
     ModelConfig,
     OutputConfig,
-    duration_s,
     to_plain,
     yaml_key,
 )
 from batchscore.loading import find_faults
+from batchscore.patterns import DURATION, MODEL_URI, NAME, OUTPUT_SELECTOR, duration_s
 
 JOB = JobConfig(
     job="j",

@@ -165,7 +165,7 @@ def test_the_jobs_name_columns_that_their_tables_have() -> None:
             pa.schema([("probability_late", pa.float32())]),
             ["kernel", "kernel", "tally"],
         ),
-        ("planes_input", "input", SCHEMAS["planes"], ["tally", *["kernel"] * 4, "gx"]),
+        ("planes_input", "input", SCHEMAS["planes"], ["tally", *["kernel"] * 4, "query"]),
     ],
 )
 def test_suites_compile_against_the_tables(suite: str, place: str, schema: pa.Schema, engines: list[str]) -> None:

@@ -19,7 +19,7 @@ from packaging.requirements import Requirement
 
 import batchscore
 from batchscore.cli import _COMMANDS
-from batchscore.config import MODEL_URI
+from batchscore.patterns import MODEL_URI
 
 DRIVER = frozenset(
     "click delta great_expectations mlflow onnx pandas pydantic pydantic_core pyspark rich ruamel sklearn".split()

@@ -1,0 +1,119 @@
+"""The sections that say which rows go in and where rows come out: interval, input, lookups, output."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from batchscore.config.forms import FORBID, Format
+from batchscore.patterns import duration_s
+
+Grain = Literal["hour", "day", "week", "month", "snapshot"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IntervalConfig:
+    """Which part of the input table one run takes.
+
+    Attributes:
+        grain: Length of one interval; `snapshot` takes the whole table and needs no column.
+        column: Date or timestamp column that the interval is cut by.
+        time_zone: IANA zone in which intervals begin and SQL features read clocks.
+        schedule: How often the job is due; a scheduled job fails on an interval without rows.
+        start: The first interval that is the job's to run, in the grain's own form.
+        end: The interval from which nothing is due any more, in the same form.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
+    column: str | None = None
+    grain: Grain = "day"
+    time_zone: str = "UTC"
+    schedule: Literal["hourly", "daily", "weekly", "monthly"] | None = None
+    start: str | None = None
+    end: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InputConfig:
+    """The table to score.
+
+    Attributes:
+        table: A path, or a catalog name; `${env:NAME}` may stand in it.
+        format: How the table is stored.
+        key: Columns that identify a row; they travel to every output table.
+        on_duplicate_key: What becomes of rows whose key is not unique.
+        allow_empty: Whether a scheduled job may find no rows at all.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
+    table: str
+    format: Format = "delta"
+    key: tuple[str, ...] = ()
+    on_duplicate_key: Literal["fail", "quarantine", "keep"] = "fail"
+    allow_empty: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LookupConfig:
+    """A table joined to the input by equal keys, or by equal keys as of a point in time.
+
+    With `at` and `known_at`: the latest row whose `known_at` lies before the input row's `at`, not more than
+    `max_age` before it. Without them: the one row with the same key; two such rows are an error.
+
+    Attributes:
+        table: A path, or a catalog name; `${env:NAME}` may stand in it.
+        columns: Columns that it brings.
+        on: Key columns, under the same names in both tables.
+        format: How the table is stored.
+        at: Input column with the moment that a row is scored for.
+        known_at: Lookup column with the moment that its row became known.
+        max_age: How long a row stays usable after that, as `90s`, `15m`, `6h` or `7d`.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
+    table: str
+    columns: tuple[str, ...]
+    on: tuple[str, ...]
+    format: Format = "delta"
+    at: str | None = None
+    known_at: str | None = None
+    max_age: str | None = None
+
+    @property
+    def max_age_s(self) -> int:
+        """Seconds that a row stays usable after it became known."""
+        return duration_s(self.max_age or "0s")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OutputConfig:
+    """Where results go.
+
+    Attributes:
+        scores: Path or catalog name of the scores table; `${env:NAME}` may stand in it.
+        quarantine: The same of the quarantine table; the scores' with `_quarantine` added, unless given.
+        audit: The same of the audit table; the scores' with `_audit` added, unless given.
+        format: How the tables are stored; a catalog name is Delta's.
+        passthrough: Input columns that travel to the scores table unchanged.
+        stage_retention_d: Days that the staged rows of a held, failed or abandoned run are kept.
+        single_driver: The promise that one driver at a time publishes, for stores that cannot tell two apart.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
+    scores: str
+    quarantine: str | None = None
+    audit: str | None = None
+    format: Format = "delta"
+    passthrough: tuple[str, ...] = ()
+    stage_retention_d: int = 7
+    single_driver: bool = False
+
+    @property
+    def quarantine_table(self) -> str:
+        """Path or name of the quarantine table."""
+        return self.quarantine or self.scores.rstrip("/") + "_quarantine"
+
+    @property
+    def audit_table(self) -> str:
+        """Path or name of the audit table."""
+        return self.audit or self.scores.rstrip("/") + "_audit"
