@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from batchscore.api import (
         backfill,
         block,
+        check,
         discard,
+        gx_results,
         load,
         migrate,
         plan,
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
         show,
         spark_session,
         status,
+        suggest,
         unblock,
     )
     from batchscore.config import Job, JobConfig
@@ -44,7 +47,9 @@ _HOMES = {
     "RunRecord": "records",
     "backfill": "api",
     "block": "api",
+    "check": "api",
     "discard": "api",
+    "gx_results": "api",
     "load": "api",
     "migrate": "api",
     "plan": "api",
@@ -61,6 +66,7 @@ _HOMES = {
     "show": "api",
     "spark_session": "api",
     "status": "api",
+    "suggest": "api",
     "unblock": "api",
 }
 
@@ -72,7 +78,9 @@ __all__ = [
     "RunRecord",
     "backfill",
     "block",
+    "check",
     "discard",
+    "gx_results",
     "load",
     "migrate",
     "plan",
@@ -89,6 +97,7 @@ __all__ = [
     "show",
     "spark_session",
     "status",
+    "suggest",
     "unblock",
 ]
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from batchscore import loading
 from batchscore.attempts import Progress, silent
 from batchscore.backfills import Backfill, plan_backfill
+from batchscore.checking import check_interval, profile_interval
+from batchscore.checks.suite import load_suites
 from batchscore.config import Job
 from batchscore.decisions import block_intervals, discard_run, free_intervals, release_interval
 from batchscore.errors import ConfigError
@@ -27,6 +29,7 @@ from batchscore.planning import resolved_conf
 from batchscore.plans import Plan
 from batchscore.records import RunRecord, record_from_dict
 from batchscore.republish import override_held, resume_run, rollback_interval
+from batchscore.results import CheckReport
 from batchscore.schedules import list_intervals, resolve_interval
 from batchscore.session import cancel_jobs, needs_delta, open_session
 from batchscore.states import Status, read_status
@@ -88,6 +91,51 @@ def run(job: JobOrPath, interval: str | None = None, *, force: bool = False, pro
     chosen = _interval(job, interval)
     spark = spark_session(job)
     return call_interruptibly(lambda: run_interval(spark, job, chosen, force=force, progress=progress), cancel_jobs)
+
+
+def check(job: JobOrPath, interval: str | None = None) -> CheckReport:
+    """Ask the expectations of a job about one interval, without scoring or writing anything.
+
+    Args:
+        job: The job or its file.
+        interval: As for `run`.
+
+    Returns:
+        The verdict on every expectation; a failed one is data, and not an exception.
+    """
+    job = load(job)
+    chosen = _interval(job, interval)
+    return check_interval(spark_session(job), job, chosen)
+
+
+def gx_results(job: JobOrPath, report: CheckReport | RunRecord) -> dict[str, Any]:
+    """Verdicts as Great Expectations' own `ExpectationSuiteValidationResult`, by place.
+
+    Args:
+        job: The job or its file.
+        report: What `check`, `run` or `show` gave.
+
+    Raises:
+        ConfigError: The job's suites have changed since.
+    """
+    from batchscore.checks.engine import to_gx_result  # noqa: PLC0415 - great_expectations takes seconds to import
+
+    found: dict[str, Any] = {}
+    for place, suite in load_suites(load(job)).items():
+        checks = [check for check in report.checks if check["place"] == place]
+        if not checks:
+            continue
+        if [check["fingerprint"] for check in checks] != [e.fingerprint for e in suite.expectations]:
+            raise ConfigError(f"checks.{place}: expected the suite that was asked; it has changed since. Ask it again.")
+        found[place] = to_gx_result(suite, checks)
+    return found
+
+
+def suggest(job: JobOrPath, interval: str | None = None) -> dict[str, Any]:
+    """A Great Expectations suite to start from, profiled from an interval's input rows in one pass."""
+    job = load(job)
+    chosen = _interval(job, interval)
+    return profile_interval(spark_session(job), job, chosen)
 
 
 def preview(job: JobOrPath, interval: str | None = None, *, rows: int = 10) -> Preview:

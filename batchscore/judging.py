@@ -73,7 +73,7 @@ def stop_reason(prepared: Prepared, verdict: Verdict, standing: Standing, *, for
     counts, config = verdict.counts, prepared.job.config
     stopping = [result for result in verdict.results if result.stops]
     if stopping:
-        return ChecksFailed(_failed_checks(stopping))
+        return ChecksFailed(describe_stop(stopping))
     limit = over_limit(
         counts["quarantined"], counts["read"], config.checks.max_quarantine_pct, config.checks.max_quarantine_rows
     )
@@ -146,7 +146,8 @@ def _frame_of(spark: SparkSession, prepared: Prepared, stage: Stage, place: Plac
     return read_stage(spark, stage, "scored").select(*[f"`{field.name}`" for field in prepared.fields])
 
 
-def _failed_checks(stopping: list[ExpectationResult]) -> str:
+def describe_stop(stopping: list[ExpectationResult]) -> str:
+    """One sentence on the expectations that stop a run."""
     parts = []
     for result in stopping[:5]:
         columns = f" ({', '.join(result.columns)})" if result.columns else ""

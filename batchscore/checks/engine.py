@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from batchscore.checks.answers import Answer
-from batchscore.expectations import CORE, REFUSED, Expectation
+from batchscore.expectations import CORE, REFUSED, Expectation, Suite
 
 os.environ["GX_ANALYTICS_ENABLED"] = "false"  # read at import
 
@@ -25,6 +25,7 @@ from pyspark.logger import PySparkLogger
 with warnings.catch_warnings():  # GX 1.24 imports modules that Python calls deprecated
     warnings.filterwarnings("ignore", "module 'sre_\\w+' is deprecated", DeprecationWarning)
     import great_expectations as gx
+    from great_expectations.core import ExpectationSuiteValidationResult, ExpectationValidationResult
     from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
 
 if TYPE_CHECKING:
@@ -68,6 +69,54 @@ def run_gx(df: DataFrame, expectations: Sequence[Expectation]) -> Mapping[str, A
                 for rule in errored:
                     verdicts |= _validate(batch, {rule: built[rule]})
     return verdicts
+
+
+def to_gx_result(suite: Suite, checks: Sequence[Mapping[str, Any]]) -> Any:
+    """Verdicts in Great Expectations' own form, which its tools read.
+
+    Args:
+        suite: The suite that was asked.
+        checks: Its verdicts, in its order, as records hold them.
+
+    Returns:
+        An `ExpectationSuiteValidationResult`; its `success` is GX's: whether every expectation was met.
+
+    Source: great_expectations 1.24, core/expectation_validation_result.py.
+    """
+    results = [_to_gx(expectation, check) for expectation, check in zip(suite.expectations, checks, strict=True)]
+    met = sum(result.success for result in results)
+    return ExpectationSuiteValidationResult(
+        success=met == len(results),
+        results=results,
+        suite_name=suite.name,
+        suite_parameters={},
+        statistics={
+            "evaluated_expectations": len(results),
+            "successful_expectations": met,
+            "unsuccessful_expectations": len(results) - met,
+            "success_percent": 100 * met / len(results) if results else None,
+        },
+        meta={"batchscore": {"place": suite.place}},
+    )
+
+
+def _to_gx(expectation: Expectation, check: Mapping[str, Any]) -> Any:
+    failed, evaluated, error = check["unexpected"], check["evaluated"], check["error"]
+    result: dict[str, Any] = {}
+    if failed is not None:
+        result = {"element_count": evaluated, "unexpected_count": failed}
+        result["unexpected_percent"] = 100 * failed / evaluated if evaluated else None
+    if check["observed"] is not None:
+        result["observed_value"] = check["observed"]
+    return ExpectationValidationResult(
+        success=check["success"],
+        expectation_config=ExpectationConfiguration(
+            type=expectation.type, kwargs=dict(expectation.kwargs), severity=expectation.severity
+        ),
+        result=result,
+        exception_info={"raised_exception": error is not None, "exception_message": error, "exception_traceback": None},
+        meta={"batchscore": {name: check[name] for name in ("rule", "engine", "on_row_fail", "fingerprint")}},
+    )
 
 
 @contextmanager

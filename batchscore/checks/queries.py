@@ -210,7 +210,7 @@ def _z_scores(asked: Asked) -> Query:
     kept = f"CASE WHEN {asked.where} THEN {number} END"
 
     def second(found: Figures) -> dict[str, str]:
-        if not found["spread"]:
+        if not found["spread"] or math.isnan(found["spread"]):
             return {}
         score = f"({number} - {literal(float(found['mean']))}) / {literal(float(found['spread']))}"
         score, limit = (f"abs({score})", abs(threshold)) if double else (score, threshold)
@@ -266,7 +266,8 @@ def _divergence(asked: Asked) -> Query:
     edges = [literal(float(edge)) for edge in partition["bins"]]
     value = asked.value
     figures = {"rows": count_if(asked.present), "below": count_if(f"({value}) < {edges[0]}")}
-    figures["above"] = count_if(f"({value}) > {edges[-1]}")
+    # NaN is above any number here, as it is for Spark
+    figures["above"] = count_if(f"{asked.where} AND CAST({asked.column} AS DOUBLE) > {edges[-1]}")
     for i, (low, high) in enumerate(pairwise(edges)):
         end = "<=" if i == len(edges) - 2 else "<"
         figures[f"bin{i}"] = count_if(f"({value}) >= {low} AND ({value}) {end} {high}")

@@ -21,6 +21,7 @@ _COMMANDS = {
     "validate": "check a job file; --show prints it with every default",
     "schema": "print the JSON Schema of job files",
     "plan": "say what a run would do, from metadata alone",
+    "check": "ask the expectations alone, without scoring; or propose some",
     "preview": "score some rows and print them; publish nothing",
     "run": "score one interval and publish it",
     "backfill": "run the intervals of a range that are not done",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from batchscore.demo.build import DemoPaths
     from batchscore.plans import Plan
 from batchscore.records import RunRecord
+from batchscore.results import CHECK_COLUMNS, check_lines
 
 DAY = "2013-10-01"
 FOLLOWING_DAY = "2013-10-02"
@@ -61,6 +62,7 @@ class Demo:
             facts,
             (
                 (f"scores, the {SHOWN_ROWS} most likely to be late", _SCORES, _lines(self.scores, _SCORES)),
+                ("checks", CHECK_COLUMNS, check_lines(self.audit["checks"])),
                 ("quarantine, with reasons", _QUARANTINE, _lines(self.quarantine, _QUARANTINE)),
                 ("audit", ("seq", "run", "status", "generation", "started", "command"), audit),
                 ("try next", ("command", "what it does"), self.commands),

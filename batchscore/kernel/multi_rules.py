@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from batchscore.kernel.arrays import Args, Verdict, as_numpy, find_in_set, is_text, to_bools, widen
+from batchscore.kernel.arrays import Args, Verdict, as_numpy, decimal_scalar, find_in_set, is_text, to_bools, widen
 
 Arrays = tuple[pa.Array, ...]
 Find = Callable[[Arrays, Args], np.ndarray]
@@ -95,8 +95,7 @@ def _find_wrong_sums(arrays: Arrays, args: Args) -> np.ndarray:
     exact = whole or all(pa.types.is_decimal(array.type) or pa.types.is_integer(array.type) for array in arrays)
     if exact and not whole:
         wide = [pc.fill_null(array.cast(pa.decimal256(60, 18)), 0) for array in arrays]
-        total = reduce(pc.add, wide)
-        return np.asarray(total.cast(pa.float64()).to_numpy() != args["total"])
+        return ~to_bools(pc.equal(reduce(pc.add, wide), decimal_scalar(args["total"])))
     numbers = [as_numpy(array) for array in arrays]
     if whole and sum(_reach(values) for values in numbers) >= 2**63:
         numbers = [values.astype(object) for values in numbers]

@@ -1,4 +1,4 @@
-"""The Arrow UDF around the kernel: the model's bytes travel once by broadcast, rows as Arrow batches."""
+"""The Arrow UDFs around the kernel: rows travel as Arrow batches, the model's bytes once by broadcast."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ import pyarrow as pa
 
 from batchscore.errors import ModelError
 from batchscore.kernel.batch import run_kernel
+from batchscore.kernel.checking import CheckSpec, run_checks
 from batchscore.kernel.spec import KernelSpec
+from batchscore.kernel.tally import Tally
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -45,6 +47,21 @@ def score_rows(spark: SparkSession, rows: DataFrame, spec: KernelSpec, model_byt
     broadcast = spark.sparkContext.broadcast(model_bytes)
     schema = from_arrow_schema(pa.ipc.read_schema(pa.py_buffer(spec.schema)))
     return rows.mapInArrow(partial(_score_task, spec=spec, broadcast=broadcast), schema)
+
+
+def tally_rows(rows: DataFrame, spec: CheckSpec) -> Tally:
+    """What rows amount to under rules and tallies, in one pass and one Spark job.
+
+    Args:
+        rows: [n] rows with the columns that the spec reads.
+        spec: What to check.
+    """
+    told = rows.mapInArrow(partial(_check_task, spec=spec), "_tally string").collect()
+    return Tally.merge(Tally.from_json(row["_tally"]) for row in told)
+
+
+def _check_task(batches: Iterator[pa.RecordBatch], *, spec: CheckSpec) -> Iterator[pa.RecordBatch]:
+    return run_checks(batches, spec, f"{socket.gethostname()}:{os.getpid()}")
 
 
 def _score_task(batches: Iterator[pa.RecordBatch], *, spec: KernelSpec, broadcast: Any) -> Iterator[pa.RecordBatch]:

@@ -191,7 +191,7 @@ QUERIED = [
         "column_quantile_values_to_be_between",
         *("i", "j", "f", "g", "d"),
         quantile_ranges={
-            "quantiles": [0, 0.1, 0.5, 0.9, 1],
+            "quantiles": [0.0, 0.1, 0.5, 0.9, 1.0],
             "value_ranges": [[-2, 0], [None, 0], [0, 2], [1, None], [5, 5]],
         },
     ),
@@ -201,7 +201,7 @@ QUERIED = [
     *each("column_values_to_not_be_outliers", "j", "h", method="std", multiplier=1, mostly=0.6),
     *each(
         "column_kl_divergence_to_be_less_than",
-        *("j", "f", "h"),
+        *("j", "h"),  # of -0.0 Spark's Bucketizer, on which GX builds, has an order of its own
         partition_object={"bins": [-1, 0, 1, 3], "weights": [0.3, 0.3, 0.2], "tail_weights": [0.1, 0.1]},
         threshold=0.5,
     ),
@@ -278,10 +278,17 @@ TABLES = [
 ]
 
 
-def generated() -> list[tuple[Any, ...]]:
-    """300 rows; each column draws from its pool, and a fifth is null."""
-    draw = random.Random(7)
-    return [tuple(None if draw.random() < 0.2 else draw.choice(pool) for pool in POOLS.values()) for _ in range(300)]
+# Great Expectations raises there: its view stands in another Spark session; it divides by no values.
+RAISES = {
+    "unexpected_rows_expectation": "[TABLE_OR_VIEW_NOT_FOUND]",
+    "expect_column_kl_divergence_to_be_less_than": "could not evaluate it: ",
+}
+
+
+def generated(seed: int = 7, count: int = 300) -> list[tuple[Any, ...]]:
+    """Rows; each column draws from its pool, and a fifth is null."""
+    draw = random.Random(seed)
+    return [tuple(None if draw.random() < 0.2 else draw.choice(pool) for pool in POOLS.values()) for _ in range(count)]
 
 
 def first_of_each(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -291,7 +298,9 @@ def first_of_each(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
 # Rows, and what is asked of them: everything, or one expectation of each type.
 EVERYTHING = [*ROWS, *TEXTS, *PAIRS_AND_MORE, *QUERIED, *SPARK_COLUMNS, *TABLES]
 FRAMES: dict[str, tuple[list[tuple[Any, ...]], list[dict[str, Any]]]] = {
+    "one of each type": (generated(), first_of_each(EVERYTHING)),
     "generated": (generated(), EVERYTHING),
+    "other rows": (generated(11, 47), EVERYTHING),
     "one row": (generated()[:1], first_of_each(EVERYTHING)),
     "nulls": ([(None,) * len(POOLS)] * 3, first_of_each(EVERYTHING)),
     "empty": ([], first_of_each(EVERYTHING)),
@@ -327,7 +336,9 @@ def comparable(value: Any) -> Any:
         return plain
 
 
-@pytest.mark.parametrize("name", [pytest.param("generated", marks=pytest.mark.slow), "one row", "nulls", "empty"])
+@pytest.mark.parametrize(
+    "name", [next(iter(FRAMES)), *[pytest.param(name, marks=pytest.mark.slow) for name in [*FRAMES][1:]]]
+)
 def test_same_verdicts_as_gx(name: str, spark: SparkSession, tmp_path: Path) -> None:
     from batchscore.checks.engine import run_gx  # noqa: PLC0415 - seconds to import
 
@@ -346,6 +357,8 @@ def test_same_verdicts_as_gx(name: str, spark: SparkSession, tmp_path: Path) -> 
         if not any(word in result.expectation for word in ("distinct", "most_common")):  # GX observes nothing there
             mine.append(comparable(result.observed))
             his.append(comparable(gx.observed))
+        if gx.error and RAISES.get(result.expectation, "\n") in gx.error:
+            continue
         if gx.error or mine != his:
             different.append((result.expectation, dict(check.expectation.kwargs), mine, his, gx.error))
     assert different == []
