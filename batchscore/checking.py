@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from batchscore.checks.answers import Answer
@@ -27,7 +27,8 @@ from batchscore.pinning import pin_input, pin_job_model, pin_lookups
 from batchscore.planning import arrow_schema, choose_features, compile_place, feature_rows, flag_features
 from batchscore.records import to_dict
 from batchscore.results import CheckReport, ExpectationResult, Place
-from batchscore.scoring.udf import tally_rows
+from batchscore.scoring.udf import tally_files, tally_rows
+from batchscore.tables.direct import find_whole_files
 from batchscore.tables.read import quote, read_interval
 
 if TYPE_CHECKING:
@@ -114,17 +115,20 @@ def _check_rows(
 ) -> tuple[list[ExpectationResult], Tally]:
     """The verdicts on input and features, from one pass over both."""
     config = job.config
-    source = read_interval(spark, pin_input(spark, job, interval), interval, config.interval.column)
+    pinned = pin_input(spark, job, interval)
+    source = read_interval(spark, pinned, interval, config.interval.column)
     suite = compile_place(config, loaded.get("input"), arrow_schema(source))
     frames: dict[Place, tuple[DataFrame, CompiledSuite | None]] = {"input": (source, suite)}
-    rows = source
-    if "features" in loaded:
+    rows, files = source, None
+    if "features" not in loaded:
+        files = find_whole_files(spark, pinned, interval, source)
+    else:
         features = _features(spark, job, source, suite)
         compiled = compile_place(config, loaded["features"], arrow_schema(features.rows))
         rows = flag_features(spark, features, compiled).rows
         frames["features"] = (rows, compiled)
     suites = [suite for _, suite in frames.values() if suite is not None]
-    tally = _tally(spark, rows, suites, flagged="features" in loaded)
+    tally = _tally(spark, rows, suites, flagged="features" in loaded, files=files)
     results: list[ExpectationResult] = []
     for frame, asked in frames.values():
         if asked is not None:
@@ -139,16 +143,36 @@ def _features(spark: SparkSession, job: Job, source: DataFrame, suite: CompiledS
     return feature_rows(spark, config, chosen, source, suite, pin_lookups(spark, job))
 
 
-def _tally(spark: SparkSession, frame: DataFrame, suites: Iterable[CompiledSuite], *, flagged: bool = False) -> Tally:
-    """What one pass over a frame counts for its suites; nothing is read where they need no rows at all."""
+def _tally(
+    spark: SparkSession,
+    frame: DataFrame,
+    suites: Iterable[CompiledSuite],
+    *,
+    flagged: bool = False,
+    files: Sequence[str] | None = None,
+) -> Tally:
+    """What one pass over a frame counts for its suites.
+
+    Args:
+        spark: The session.
+        frame: The rows.
+        suites: What is asked of them.
+        flagged: Whether the frame has the suites' Spark columns already.
+        files: The whole local files that the rows are, if so.
+    """
     suites = list(suites)
     spec = CheckSpec(
         rules=tuple(rule for suite in suites for rule in suite.rules),
         tallies=tuple(tally for suite in suites for tally in suite.tallies),
     )
     flags = [column for suite in suites for column in suite.sql]
-    built: list[Any] = [quote(column.name) for column in flags] if flagged else build_flags(spark, frame, flags)
     needed = sorted({column for suite in suites for column in columns_needed(suite)})
+    if files is not None and not flags:
+        schema = arrow_schema(frame)
+        tally = tally_files(spark, files, {name: schema.field(name).type for name in needed}, spec)
+        if tally is not None:
+            return tally
+    built: list[Any] = [quote(column.name) for column in flags] if flagged else build_flags(spark, frame, flags)
     return tally_rows(frame.select(*[quote(name) for name in needed], *built), spec)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ import pyarrow as pa
 from batchscore.errors import ModelError
 from batchscore.kernel.batch import run_kernel
 from batchscore.kernel.checking import CheckSpec, run_checks
+from batchscore.kernel.scan import scan_share
 from batchscore.kernel.spec import KernelSpec
 from batchscore.kernel.tally import Tally
 
@@ -58,6 +59,32 @@ def tally_rows(rows: DataFrame, spec: CheckSpec) -> Tally:
     """
     told = rows.mapInArrow(partial(_check_task, spec=spec), "_tally string").collect()
     return Tally.merge(Tally.from_json(row["_tally"]) for row in told)
+
+
+def tally_files(
+    spark: SparkSession, files: Sequence[str], types: Mapping[str, pa.DataType], spec: CheckSpec
+) -> Tally | None:
+    """What the rows of whole local Parquet files amount to, read by the workers themselves in one Spark job.
+
+    Args:
+        spark: The session.
+        files: Local paths.
+        types: The columns that the spec reads, with the types that it was compiled for.
+        spec: What to check.
+
+    Returns:
+        The tally; None where a file holds other types.
+    """
+    shares = spark.sparkContext.defaultParallelism
+    scan = partial(_scan_task, files=tuple(files), shares=shares, types=dict(types), spec=spec)
+    told = spark.sparkContext.parallelize(range(shares), shares).map(scan).collect()
+    return None if None in told else Tally.merge(Tally.from_json(text) for text in told)
+
+
+def _scan_task(
+    share: int, *, files: Sequence[str], shares: int, types: Mapping[str, pa.DataType], spec: CheckSpec
+) -> Any:
+    return scan_share(files, share, shares, types, spec)
 
 
 def _check_task(batches: Iterator[pa.RecordBatch], *, spec: CheckSpec) -> Iterator[pa.RecordBatch]:

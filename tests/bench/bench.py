@@ -1,4 +1,4 @@
-"""Time batchscore, warm in one session, against the same model over the same files without Spark.
+"""Time batchscore, warm in one session, beside what else does the same work on the same data.
 
 Case `score`: rows of float features and no checks. The limit is pyarrow, ONNX Runtime and pyarrow again in as many
 processes as Spark has task slots; it proves nothing, checks nothing and publishes nothing, so it is what no run can
@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ import numpy as np
 import onnxruntime as ort
 import pyarrow as pa
 import pyarrow.parquet as pq
+from checks import bench_checks
 
 FEATURES = tuple(f"f{number:02d}" for number in range(20))
 BATCH_ROWS = 8192
@@ -159,6 +161,7 @@ def bench_score(folder: Path, rows: int, rounds: int, processes: int, table_form
 def main() -> None:
     """Run the cases, say what came out, and keep it as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--case", choices=["score", "checks", "all"], default="all")
     parser.add_argument("--rows", type=int, default=200_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
@@ -166,18 +169,44 @@ def main() -> None:
     parser.add_argument("--format", choices=["delta", "parquet"], default="delta")
     parser.add_argument("--out", type=Path, default=Path("bench.json"))
     wish = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        case = bench_score(Path(folder), wish.rows, wish.rounds, wish.processes, wish.format, wish.trees)
+    cases = []
+    if wish.case in ("score", "all"):
+        with tempfile.TemporaryDirectory() as folder:
+            cases.append(bench_score(Path(folder), wish.rows, wish.rounds, wish.processes, wish.format, wish.trees))
+    if wish.case in ("checks", "all"):
+        with tempfile.TemporaryDirectory() as folder:
+            model = partial(make_model, trees=wish.trees)
+            cases.append(bench_checks(Path(folder), wish.rows, wish.rounds, wish.processes, model))
     packages = ("batchscore", "pyspark", "delta-spark", "pyarrow", "onnxruntime")
     machine = {"python": platform.python_version(), "cpus": os.cpu_count(), "system": platform.platform(terse=True)}
-    result = {"machine": machine, "packages": {p: importlib.metadata.version(p) for p in packages}, "cases": [case]}
+    result = {"machine": machine, "packages": {p: importlib.metadata.version(p) for p in packages}, "cases": cases}
     wish.out.write_text(json.dumps(result, indent=2) + "\n")
+    for case in cases:
+        print(f"{case['case']}, {wish.rows:,} rows, medians of {wish.rounds} rounds in {wish.processes} processes")
+        (print_score if case["case"] == "score" else print_checks)(case)
+    print(f"all of it in {wish.out}")
+
+
+def print_score(case: Mapping[str, Any]) -> None:
+    """The figures of case `score`."""
     run, limit = case["batchscore"], case["limit"]
-    print(f"score, {wish.rows:,} rows of {wish.format}, medians of {wish.rounds} rounds in {wish.processes} processes")
     print(f"  batchscore  {run['median_s']:7.2f} s  {run['rows_per_s']:>12,.0f} rows/s")
     print(f"  limit       {limit['median_s']:7.2f} s  {limit['rows_per_s']:>12,.0f} rows/s")
     took = ", ".join(f"{name} {seconds:.2f}" for name, seconds in case["step_median_s"].items())
-    print(f"  of the limit {case['of_the_limit']:.2f}; seconds by step: {took}; all of it in {wish.out}")
+    print(f"  of the limit {case['of_the_limit']:.2f}; seconds by step: {took}")
+
+
+def print_checks(case: Mapping[str, Any]) -> None:
+    """The figures of case `checks`."""
+    for name in ("suite", "row_rules"):
+        found = case[name]
+        ours, theirs = (statistics.median(found[key]) for key in ("batchscore_s", "gx_s"))
+        print(
+            f"  {found['expectations']:>3} expectations: batchscore {ours:.2f} s in {found['batchscore_jobs']} Spark jobs, "
+            f"Great Expectations {theirs:.2f} s in {found['gx_jobs']}: {found['times_faster']:.1f} times faster"
+        )
+    run = case["within_a_run"]
+    print(f"  {run['row_rules']} row rules add {run['added_pct']:.1f} % to a scoring run with one")
 
 
 if __name__ == "__main__":
