@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from batchscore.errors import InputError
 from batchscore.kernel.checking import CheckSpec, check_batch
 from batchscore.kernel.tally import Tally
 
@@ -27,21 +28,39 @@ def scan_share(
 
     Returns:
         The tally as JSON; None where a file holds other types, which Spark may know how to read.
+
+    Raises:
+        InputError: A file is damaged or gone.
     """
     tally, turn = Tally(), 0
     for path in files:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            if not _fits(file.schema_arrow, types):
-                return None
-            groups = [group for group in range(file.num_row_groups) if (turn + group) % shares == share]
-            turn += file.num_row_groups
-            if not types:
-                tally.read += sum(file.metadata.row_group(group).num_rows for group in groups)
-                continue
-            for batch in file.iter_batches(BATCH_ROWS, row_groups=groups, columns=[*types], use_threads=False):
-                columns = {name: batch.column(name) for name in types}
-                check_batch(columns, batch.num_rows, spec, tally)
+        try:
+            fits, groups = _scan_file(path, turn, share, shares, types, spec, tally)
+        except (OSError, pa.ArrowException) as error:
+            raise InputError(
+                f"{path}: expected a whole Parquet file; reading it ended in {type(error).__name__}. "
+                "The file is damaged or gone; restore it."
+            ) from error
+        if not fits:
+            return None
+        turn += groups
     return tally.to_json()
+
+
+def _scan_file(
+    path: str, turn: int, share: int, shares: int, types: Mapping[str, pa.DataType], spec: CheckSpec, tally: Tally
+) -> tuple[bool, int]:
+    """Whether the file has the types, and how many row groups it has."""
+    with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        if not _fits(file.schema_arrow, types):
+            return False, 0
+        groups = [group for group in range(file.num_row_groups) if (turn + group) % shares == share]
+        if not types:
+            tally.read += sum(file.metadata.row_group(group).num_rows for group in groups)
+            return True, file.num_row_groups
+        for batch in file.iter_batches(BATCH_ROWS, row_groups=groups, columns=[*types], use_threads=False):
+            check_batch({name: batch.column(name) for name in types}, batch.num_rows, spec, tally)
+        return True, file.num_row_groups
 
 
 def _fits(schema: pa.Schema, types: Mapping[str, pa.DataType]) -> bool:

@@ -27,7 +27,7 @@ def find_whole_files(
         interval: The interval.
         frame: Its rows, as Spark reads them.
     """
-    if not spark.sparkContext.master.startswith("local"):
+    if not str(spark.sparkContext.master).startswith("local["):
         return None  # the workers may be on other machines
     if interval.start is not None and pinned.rows is None:
         return None  # files may hold rows of other intervals
@@ -37,10 +37,9 @@ def find_whole_files(
     parts = [urlsplit(path) for path in paths]
     if any(part.scheme not in ("", "file") or part.netloc for part in parts):
         return None
-    return [
-        unquote(part.path) if pinned.format == "delta" else _local(path)
-        for part, path in zip(parts, paths, strict=True)
-    ]
+    if pinned.format == "delta":  # Spark gives these as URIs, in which some characters are escaped
+        return [unquote(part.path) for part in parts]
+    return [_local(path) for path in paths]
 
 
 def _local(path: str) -> str:

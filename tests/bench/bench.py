@@ -202,8 +202,8 @@ def print_checks(case: Mapping[str, Any]) -> None:
         found = case[name]
         ours, theirs = (statistics.median(found[key]) for key in ("batchscore_s", "gx_s"))
         print(
-            f"  {found['expectations']:>3} expectations: batchscore {ours:.2f} s in {found['batchscore_jobs']} Spark jobs, "
-            f"Great Expectations {theirs:.2f} s in {found['gx_jobs']}: {found['times_faster']:.1f} times faster"
+            f"  {found['expectations']:>3} expectations: {ours:.2f} s in {found['batchscore_jobs']} Spark jobs; "
+            f"Great Expectations {theirs:.2f} s in {found['gx_jobs']}; {found['times_faster']:.1f} times as fast"
         )
     run = case["within_a_run"]
     print(f"  {run['row_rules']} row rules add {run['added_pct']:.1f} % to a scoring run with one")
