@@ -137,10 +137,10 @@ def _compile_row_sql(request: _Request) -> Check:
     """A SQL condition that must not be false (ours), or must not be true (GX's unexpected rows)."""
     expectation = request.expectation
     if expectation.type == ROW_SQL:
-        return _compile_sql(request, f"coalesce(({expectation.kwargs['sql']}\n), true)")
+        return _compile_sql(request, f"({expectation.kwargs['sql']}\n)", null=True)
     found = ROWS_WHERE.fullmatch(expectation.kwargs["unexpected_rows_query"])
     assert found is not None
-    return _compile_sql(request, f"NOT coalesce(({found['where']}\n), false)")
+    return _compile_sql(request, f"NOT ({found['where']}\n)", null=True)
 
 
 def _compile_java_regex(request: _Request, why: str) -> Check:
@@ -155,11 +155,14 @@ def _compile_java_regex(request: _Request, why: str) -> Check:
     return _compile_sql(request, sql, pattern=pattern, why=why)
 
 
-def _compile_sql(request: _Request, sql: str, *, pattern: str | None = None, why: str = "") -> Check:
+def _compile_sql(
+    request: _Request, sql: str, *, null: bool | None = None, pattern: str | None = None, why: str = ""
+) -> Check:
     """A rule whose verdict on each row is a Spark column; on scores, which Spark sees only later, a query."""
     rule = request.expectation.rule
     if request.place == "output":
-        figures = {"rows": count_if(f"({sql}) IS NOT NULL"), "wrong": count_if(f"NOT ({sql})")}
+        asked = "true" if null else f"({sql}) IS NOT NULL"
+        figures = {"rows": count_if(asked), "wrong": count_if(f"NOT ({sql})")}
         query = Query(
             figures=figures, read=lambda found: answer_rows(found["rows"], found["wrong"], request.expectation.kwargs)
         )
@@ -171,7 +174,7 @@ def _compile_sql(request: _Request, sql: str, *, pattern: str | None = None, why
             why=why or "it is SQL",
         )
     name = f"_passes_{rule.replace('[', '_').rstrip(']')}"
-    column = SqlColumn(name=name, sql=sql, where=request.expectation.where, failing=False, pattern=pattern)
+    column = SqlColumn(name=name, sql=sql, where=request.expectation.where, failing=False, null=null, pattern=pattern)
     return replace(_rule_check(request, "passes", flag=name), engine="column", sql=(column,), why=why)
 
 
@@ -235,9 +238,7 @@ def _condition_column(request: _Request) -> SqlColumn | None:
         raise Unsupported("its row_condition is on scores, which Spark sees only later")
     number = len(request.conditions)
     name = request.conditions.setdefault(request.condition, f"_where_{request.place}_{number}")
-    return SqlColumn(
-        name=name, sql=f"coalesce({request.condition}, false)", where=request.expectation.where, failing=True
-    )
+    return SqlColumn(name=name, sql=request.condition, where=request.expectation.where, failing=True, null=False)
 
 
 def _plain_kwargs(kwargs: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ class SqlColumn:
         sql: The expression.
         where: Where it is written, for messages.
         failing: What it is for a row for which it cannot be computed.
+        null: What it is where the expression is null; None leaves it null, which is not evaluated.
         pattern: The Java regular expression in it, if any.
     """
 
@@ -30,6 +31,7 @@ class SqlColumn:
     sql: str
     where: str
     failing: bool
+    null: bool | None = None
     pattern: str | None = None
 
 

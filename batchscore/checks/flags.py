@@ -31,7 +31,10 @@ def _build(spark: SparkSession, frame: DataFrame, column: SqlColumn) -> Column:
     check_expression(spark, column.sql, column.where, frame.columns)
     tried = guard(spark, column.sql, column.where)
     _check_type(frame, tried, column.where)
-    return F.when(tried.isNull(), F.lit(column.failing)).otherwise(tried.getField("v")).alias(column.name)
+    value = tried.getField("v")
+    if column.null is not None:
+        value = F.coalesce(value, F.lit(column.null))
+    return F.when(tried.isNull(), F.lit(column.failing)).otherwise(value).alias(column.name)
 
 
 def _check_pattern(spark: SparkSession, pattern: str, where: str) -> None:

@@ -8,6 +8,7 @@ import re
 from typing import Any
 
 from batchscore.config import JobConfig, yaml_key
+from batchscore.loading.gx_schemas import add_expectations
 from batchscore.loading.shapes import branches_of, class_of, fields_of, item_of
 from batchscore.loading.validation import job_adapter
 
@@ -21,6 +22,7 @@ def job_schema() -> dict[str, Any]:
     definitions = schema.get("$defs", {})
     for shape in _config_classes(JobConfig):
         _describe(schema if shape is JobConfig else definitions[shape.__name__], shape)
+    add_expectations(schema)
     return {"$schema": DIALECT, **schema, "title": "batchscore job"}
 
 

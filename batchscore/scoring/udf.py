@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 MAX_BROADCAST_BYTES = 2**31 - 1
+Task = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
 
 def score_rows(spark: SparkSession, rows: DataFrame, spec: KernelSpec, model_bytes: bytes) -> DataFrame:
@@ -47,7 +48,7 @@ def score_rows(spark: SparkSession, rows: DataFrame, spec: KernelSpec, model_byt
         )
     broadcast = spark.sparkContext.broadcast(model_bytes)
     schema = from_arrow_schema(pa.ipc.read_schema(pa.py_buffer(spec.schema)))
-    return rows.mapInArrow(partial(_score_task, spec=spec, broadcast=broadcast), schema)
+    return _map_batches(rows, partial(_score_task, spec=spec, broadcast=broadcast), schema)
 
 
 def tally_rows(rows: DataFrame, spec: CheckSpec) -> Tally:
@@ -57,8 +58,21 @@ def tally_rows(rows: DataFrame, spec: CheckSpec) -> Tally:
         rows: [n] rows with the columns that the spec reads.
         spec: What to check.
     """
-    told = rows.mapInArrow(partial(_check_task, spec=spec), "_tally string").collect()
+    told = _map_batches(rows, partial(_check_task, spec=spec), "_tally string").collect()
     return Tally.merge(Tally.from_json(row["_tally"]) for row in told)
+
+
+def _map_batches(rows: DataFrame, task: Task, schema: Any) -> DataFrame:
+    """Run a task over the Arrow batches of rows, whatever their columns are called.
+
+    PySpark's `mapInArrow` looks columns up by bare names, where a dot means a field of a struct; so they have none.
+    """
+    placed = rows.toDF(*[f"_{position}" for position in range(len(rows.columns))])
+    return placed.mapInArrow(partial(_run_named, names=rows.columns, task=task), schema)
+
+
+def _run_named(batches: Iterator[pa.RecordBatch], *, names: Sequence[str], task: Task) -> Iterator[pa.RecordBatch]:
+    return task(pa.RecordBatch.from_arrays(batch.columns, names=list(names)) for batch in batches)
 
 
 def tally_files(

@@ -18,6 +18,7 @@ from jobs_in_yaml import FULL, load_text, make_text
 
 from batchscore.config import FeatureConfig, ImputeConfig, JobConfig, LookupConfig, to_plain
 from batchscore.errors import ConfigError
+from batchscore.expectations import CORE
 from batchscore.loading import canonical_config, config_sha256, dump_yaml, job_schema, load_job
 from batchscore.loading.scalars import resolve_scalar
 
@@ -322,8 +323,12 @@ def test_schema_is_closed_described_and_by_yaml_key() -> None:
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     assert schema["title"] == "batchscore job"
     assert schema["required"] == ["job", "interval", "input", "model", "output"]
-    objects = [found for found in walk(schema) if "properties" in found and "type" in found]
-    assert len(objects) == 15
+    ours = {**schema, "$defs": {k: v for k, v in schema["$defs"].items() if not k.startswith("Gx")}}
+    ours["$defs"]["ExpectationConfig"] = {
+        key: value for key, value in ours["$defs"]["ExpectationConfig"].items() if key != "allOf"
+    }
+    objects = [found for found in walk(ours) if "properties" in found and "type" in found]
+    assert len(objects) == 16
     for found in objects:
         assert found["additionalProperties"] is False
         assert found["description"].endswith(".")
@@ -358,6 +363,32 @@ def test_schema_is_valid_and_agrees_with_the_loader(tmp_path: Path) -> None:
     ):
         broken = {**plain, section: {**plain[section], key: value} if key else value}
         assert not validator.is_valid(broken), (section, key)
+
+
+INLINE = [
+    ({"type": "expect_column_values_to_be_between", "kwargs": {"column": "x", "min_value": 1}}, True),
+    ({"type": "expect_column_values_to_be_between", "kwargs": {"colum": "x", "min_value": 1}}, False),
+    ({"type": "expect_column_values_to_be_betwee", "kwargs": {"column": "x", "min_value": 1}}, False),
+    ({"expect_row_sql": "a > b", "name": "a above b", "severity": "warning"}, True),
+    ({"expect_row_sql": "a > b", "name": "a above b", "severity": "high"}, False),
+    (
+        {
+            "type": "expect_column_values_to_not_be_null",
+            "kwargs": {"column": "x", "row_condition": {"type": "nullity", "column": {"name": "y"}, "is_null": True}},
+        },
+        True,
+    ),
+]
+
+
+@pytest.mark.parametrize(("item", "valid"), INLINE)
+def test_schema_knows_gx_own_arguments(tmp_path: Path, item: dict[str, Any], valid: bool) -> None:
+    schema = job_schema()
+    plain = {**to_plain(load_text(tmp_path, make_text()).config), "checks": {"input": [item]}}
+    assert jsonschema.Draft202012Validator(schema).is_valid(plain) is valid
+    merged = {name.removeprefix("Gx_") for name in schema["$defs"] if name.startswith("Gx_")}
+    assert len(merged) == 52  # of 54, two may not stand in a suite
+    assert merged <= set(CORE)
 
 
 # secrets, speed and weight

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -48,6 +49,7 @@ def times(*texts: str | None) -> list[dt.datetime | None]:
 
 
 D = Decimal
+A, B = ({"regex": letter, "line_end": False} for letter in "ab")
 ONE_COLUMN = [
     # kind, type, values, args, rows that fail, rows evaluated
     ("not_null", pa.int64(), [1, None, 3], {}, [1], 3),
@@ -114,6 +116,17 @@ ONE_COLUMN = [
     ("length_between", pa.string(), ["ab"], {"min": 2, "max": None, "strict_min": True}, [0], 1),
     ("length_between", pa.binary(), [b"\xff\xfe"], {"min": 2, "max": 2}, [], 1),
     ("length_equal", pa.string(), ["ab", "a", None], {"value": 2}, [1], 2),
+    ("match_regexes", pa.string(), ["ab", "a", "b", None], {"patterns": [A, B], "match_on": "all"}, [1, 2], 3),
+    ("match_regexes", pa.string(), ["ab", "a", "c", None], {"patterns": [A, B], "match_on": "none"}, [0, 1], 3),
+    ("match_like", pa.string(), ["ab", "b", None], {"patterns": ["a%"], "match_on": "any"}, [1], 2),
+    ("match_like", pa.string(), ["ab", "a_", "a%"], {"patterns": ["a%", "%b"], "match_on": "all"}, [1, 2], 3),
+    ("match_like", pa.string(), ["ab", "c", "a_"], {"patterns": [r"a\_", "c"], "match_on": "none"}, [1, 2], 3),
+    ("match_like", pa.string(), ["a\nb"], {"patterns": ["a%b"], "match_on": "any"}, [], 1),
+    ("json", pa.string(), ["{}", "{'a': 1}", "", "1", None], {}, [1, 2], 4),
+    ("json", pa.string(), ["[" * 100_000], {}, [0], 1),
+    ("json", pa.string(), [None, None], {}, [], 0),
+    ("strftime", pa.string(), ["2013-10-01", "2013-02-30", "x", None], {"format": "%Y-%m-%d"}, [1, 2], 3),
+    ("passes", pa.bool_(), [True, False, None], {}, [1], 2),
 ]
 
 
@@ -209,6 +222,73 @@ def test_pairs(
     assert (np.flatnonzero(found).tolist(), count) == (fails, evaluated)
 
 
+ALL, ANY, NEVER = "all_values_are_missing", "any_value_is_missing", "never"
+DEC = pa.decimal128(10, 2)
+SEVERAL = [
+    # kind, types, columns, args, fails, evaluated
+    (
+        "pair_in_set",
+        [pa.int64(), pa.string()],
+        [[1, 1, None, None], ["a", "b", "a", None]],
+        {"pairs": [[1, "a"], [None, "a"]], "ignore_row_if": BOTH},
+        [1],
+        3,
+    ),
+    (
+        "pair_in_set",
+        [DEC, pa.float64()],
+        [[D("0.10"), D("0.20")], [NAN, 0.5]],
+        {"pairs": [[0.1, 0.5], [0.2, 0.5]], "ignore_row_if": BOTH},
+        [0],
+        2,
+    ),
+    (
+        "all_equal",
+        [pa.int64()] * 3,
+        [[1, 1, None, None], [1, 2, None, None], [1, 1, 1, None]],
+        {"ignore_row_if": ALL},
+        [1, 2],
+        3,
+    ),
+    ("all_equal", [pa.int64()] * 2, [[1, None], [1, 2]], {"ignore_row_if": ANY}, [], 1),
+    ("all_equal", [pa.int64()] * 2, [[None], [None]], {"ignore_row_if": NEVER}, [], 1),
+    ("all_different", [pa.int64()] * 3, [[1, 1, None], [2, 2, None], [3, 1, 5]], {"ignore_row_if": ALL}, [1, 2], 3),
+    ("all_different", [pa.float64()] * 2, [[NAN, 0.0], [NAN, -0.0]], {"ignore_row_if": ALL}, [0, 1], 2),
+    ("sum_equal", [pa.int64()] * 2, [[1, 2, None], [1, None, None]], {"total": 2.0, "ignore_row_if": ALL}, [], 2),
+    ("sum_equal", [pa.int64()] * 2, [[2**63 - 1, 1], [2**63 - 1, 1]], {"total": 2.0, "ignore_row_if": ALL}, [0], 2),
+    ("sum_equal", [DEC] * 2, [[D("0.10"), D("0.10")], [D("0.20"), None]], {"total": 0.3, "ignore_row_if": ALL}, [1], 2),
+    ("sum_equal", [pa.float64(), pa.int64()], [[0.5, INF], [1, 1]], {"total": 1.5, "ignore_row_if": ALL}, [1], 2),
+]
+
+
+@pytest.mark.parametrize(("kind", "types", "columns", "args", "fails", "evaluated"), SEVERAL)
+def test_several_columns(
+    kind: str,
+    types: list[pa.DataType],
+    columns: list[list[Any]],
+    args: dict[str, Any],
+    fails: list[int],
+    evaluated: int,
+) -> None:
+    names = ("a", "b", "c")[: len(columns)]
+    arrays = {n: pa.array(v, t) for n, v, t in zip(names, columns, types, strict=True)}
+    found, count = evaluate(rule(kind, names, args), arrays)
+    assert (np.flatnonzero(found).tolist(), count) == (fails, evaluated)
+
+
+def test_a_condition_chooses_the_rows_that_are_asked_about() -> None:
+    asked = replace(rule("between", ("x",), {"min": 0.0, "max": 1.0}), condition="_where")
+    columns = {"x": pa.array([5.0, 5.0, 0.5, None]), "_where": pa.array([True, False, True, True])}
+    found, count = evaluate(asked, columns)
+    assert (found.tolist(), count) == ([True, False, False, False], 2)
+
+
+def test_a_flag_is_read_in_place_of_columns() -> None:
+    asked = replace(rule("passes", ("x", "y"), {}), flag="_passes")
+    found, count = evaluate(asked, {"_passes": pa.array([True, None, False])})
+    assert (found.tolist(), count) == ([False, False, True], 2)
+
+
 def test_dictionary_encoded_columns_are_read_as_their_values() -> None:
     column = pa.array(["a", "b", None, "a"]).dictionary_encode()
     found, count = evaluate(rule("in_set", ("x",), {"values": ["a"]}), {"x": column})
@@ -216,4 +296,4 @@ def test_dictionary_encoded_columns_are_read_as_their_values() -> None:
 
 
 def test_every_kind_is_tested() -> None:
-    assert {row[0] for row in ONE_COLUMN} | {row[0] for row in PAIRS} == set(KINDS)
+    assert {row[0] for row in ONE_COLUMN} | {row[0] for row in PAIRS} | {row[0] for row in SEVERAL} == set(KINDS)

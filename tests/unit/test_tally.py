@@ -65,6 +65,30 @@ def test_any_split_adds_up_to_the_whole(table: tuple[dict[str, pa.Array], list[i
     assert Tally.merge(reversed(parts)).to_json() == whole.to_json()
 
 
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.floats(-1e6, 1e6), max_size=30), st.integers(1, 7))
+def test_the_deviation_of_any_split_is_that_of_the_whole(values: list[float], step: int) -> None:
+    spec = TallySpec(place="input", column="x", stats=frozenset({"spread"}))
+    parts = []
+    for start in range(0, len(values), step):
+        part = Tally()
+        part.add_columns("input", {"x": pa.array(values[start : start + step], pa.float64())}, [spec])
+        parts.append(Tally.from_json(part.to_json()))
+    found = Tally.merge(parts).columns.get("input", {}).get("x", ColumnTally()).deviation
+    if len(values) < 2:
+        assert found is None
+    else:
+        assert found == pytest.approx(float(np.std(values, ddof=1)), rel=1e-9, abs=1e-6)
+
+
+def test_a_condition_has_a_tally_of_its_own() -> None:
+    specs = [TallySpec(place="input", column="x", stats=frozenset({"count"}), condition=c) for c in ("", "_where")]
+    tally = Tally()
+    tally.add_columns("input", {"x": pa.array([1, None, 3]), "_where": pa.array([True, True, False])}, specs)
+    found = {key: (held.rows, held.nulls) for key, held in tally.columns["input"].items()}
+    assert found == {"x": (3, 1), "x where _where": (2, 1)}
+
+
 def column(values: list[Any], kind: pa.DataType, **spec: Any) -> ColumnTally:
     tally = ColumnTally()
     tally.add(pa.array(values, kind), TallySpec(place="input", column="x", stats=EVERY, **spec))
