@@ -19,13 +19,18 @@ class Key(NamedTuple):
 
 
 def list_keys(shape: Any = JobConfig, prefix: str = "") -> Iterator[Key]:
-    """The keys of a config class and of the classes in it; `NAME` stands for a name that the job chooses."""
+    """The keys of a config class and of the classes in it.
+
+    `NAME` stands for a name that the job chooses, `PLACE` for the three places of checks, which take the same.
+    """
     hints = get_type_hints(shape)
     for field in dataclasses.fields(shape):
         path, kind = prefix + yaml_key(field.name), hints[field.name]
         inner = [(suffix, part) for suffix, part in _parts(kind) if dataclasses.is_dataclass(part)]
         if not inner or _is_choice(kind):
-            yield Key(path, _default(field), tuple(_choices(kind)))
+            yield Key(path.replace("checks.input[]", "checks.PLACE[]"), _default(field), tuple(_choices(kind)))
+        if path in ("checks.features", "checks.output"):
+            continue
         for suffix, part in inner:
             yield from list_keys(part, f"{path}{suffix}.")
 
@@ -61,7 +66,7 @@ def _default(field: dataclasses.Field[Any]) -> str:
         return "`{}`"
     if field.default is dataclasses.MISSING:
         return "required"
-    written = {None: "none", True: "`true`", False: "`false`", (): "`[]`"}
+    written = {None: "none", True: "`true`", False: "`false`", (): "`[]`", "": "none"}
     try:
         return written[field.default]
     except KeyError:

@@ -154,6 +154,7 @@ def test_commit_file_cut_short(
     figures.survive(LOST, check(job.scores, {job.name(d): job.wanted(d) for d in days(0)[:3]}))
 
 
+@pytest.mark.slow
 def test_rename_of_the_commit_fails(pair: Pair) -> None:
     assert strike_call(pair, "error=EIO", 1) == "published"  # by the next try
     pair.look(CALLS)

@@ -100,6 +100,7 @@ def test_any_reader_finds_the_scores(spark: SparkSession, small: ParquetJob) -> 
     assert ds.dataset(small.folder / "scores_quarantine", format="parquet").count_rows() == 1
 
 
+@pytest.mark.slow
 def test_a_re_run_writes_nothing_and_what_decides_values_replaces_the_interval(small: ParquetJob) -> None:
     first, other = small.run(), small.run("2013-10-02")
     before = small.versions()
@@ -151,6 +152,7 @@ def test_a_run_finishes_the_swap_that_a_dead_driver_left(small: ParquetJob) -> N
     assert [r[0] for r in plain.collect()] == ["small/2"]
 
 
+@pytest.mark.slow
 def test_a_job_of_parquet_alone_runs_without_the_delta_jars(small: ParquetJob) -> None:
     assert not needs_delta(small.load().config)
     assert needs_delta(small.load("output.format=delta").config)

@@ -108,6 +108,7 @@ def test_backfilling_an_older_day_after_a_newer_one_writes_rows(small: SmallJob)
     assert [r["id"] for r in small.scores()] == [1, 5]
 
 
+@pytest.mark.slow
 def test_an_older_run_key_is_refused_and_force_publishes_it_again(small: SmallJob) -> None:
     small.run("2013-10-01", "model.uri=models:/small/1")
     small.add_model((1.0, 1.0))
@@ -141,6 +142,7 @@ def test_the_audit_holds_one_record_an_attempt_and_its_chain_holds(small: SmallJ
     assert json.loads(rows[1]["record"])["error_type"] == "ChecksFailed"
 
 
+@pytest.mark.slow
 def test_a_run_stopped_before_its_commit_leaves_the_old_scores_and_the_next_one_publishes(
     spark: SparkSession, tmp_path: Path
 ) -> None:
@@ -215,6 +217,7 @@ def test_a_null_under_on_null_fail_stops_the_run(small: SmallJob) -> None:
         small.run("2013-10-01", "features.columns.0.on_null=fail")
 
 
+@pytest.mark.slow
 def test_imputed_and_nan_features_are_scored(small: SmallJob) -> None:
     small.write_rows([row(id=2, a=None)])
     small.write_suite([])

@@ -141,6 +141,7 @@ def test_a_stopped_run_is_resumed_without_scoring(
     assert small.outputs().stages.run_ids() == []
 
 
+@pytest.mark.slow
 def test_a_stage_that_was_overtaken_is_not_resumed(small: SmallJob, crash_at: Callable[[str], None]) -> None:
     crash_at("stage.sealed")
     with pytest.raises(Crash):

@@ -133,6 +133,7 @@ def test_places_that_a_reference_brings_are_checked_when_they_are_known(
         open_outputs(spark, small.load("output.scores=${env:PLACE}", *sets))
 
 
+@pytest.mark.slow
 def test_tables_are_refused_migrated_and_refused_again(
     spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

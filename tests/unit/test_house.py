@@ -33,7 +33,9 @@ PUBLIC = [
     "RunRecord",
     "backfill",
     "block",
+    "check",
     "discard",
+    "gx_results",
     "load",
     "migrate",
     "plan",
@@ -50,6 +52,7 @@ PUBLIC = [
     "show",
     "spark_session",
     "status",
+    "suggest",
     "unblock",
 ]
 
