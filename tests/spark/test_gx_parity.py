@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from batchscore.checks.answers import Answer
 from batchscore.checks.compile import compile_suite
@@ -340,9 +342,25 @@ def comparable(value: Any) -> Any:
     "name", [next(iter(FRAMES)), *[pytest.param(name, marks=pytest.mark.slow) for name in [*FRAMES][1:]]]
 )
 def test_same_verdicts_as_gx(name: str, spark: SparkSession, tmp_path: Path) -> None:
+    compare_verdicts(spark, tmp_path, *FRAMES[name])
+
+
+ANY_ROWS = st.lists(st.tuples(*[st.none() | st.sampled_from(pool) for pool in POOLS.values()]), max_size=30)
+
+
+@pytest.mark.slow
+@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=ANY_ROWS)
+def test_any_rows_get_the_same_verdicts(rows: list[tuple[Any, ...]], spark: SparkSession, tmp_path: Path) -> None:
+    compare_verdicts(spark, tmp_path, rows, first_of_each(EVERYTHING))
+
+
+def compare_verdicts(
+    spark: SparkSession, tmp_path: Path, rows: list[tuple[Any, ...]], items: list[dict[str, Any]]
+) -> None:
+    """Ask both engines about the same rows, and fail with whatever they differ in."""
     from batchscore.checks.engine import run_gx  # noqa: PLC0415 - seconds to import
 
-    rows, items = FRAMES[name]
     frame = spark.createDataFrame(rows, SCHEMA).coalesce(1)
     compiled = compile_items(tmp_path, items, frame.limit(0).toArrow().schema)
     assert compiled.gx == (), "everything here is compiled"
