@@ -38,7 +38,7 @@ check: setup ## lint, format, types, import contracts and the unit tests, about 
 test-faults: setup ## run the long tests that `make test` leaves out: faults, local cluster, wheel
 	$(BIN)/python -m pytest -m slow
 
-bench: setup ## time batchscore against the same model without Spark; ROWS=200000
+bench: setup ## time runs beside the same model without Spark, and checks beside Great Expectations; ROWS=200000
 	$(BIN)/python tests/bench/bench.py --rows $(ROWS)
 
 map: setup ## redraw the map of modules in docs/architecture.md
