@@ -10,10 +10,8 @@ from batchscore.rendering import Sheet, Shown
 
 Severity = Literal["critical", "warning", "info"]
 Place = Literal["input", "features", "output"]
-CHECK_COLUMNS = (
-    *("rule", "verdict", "expectation", "columns", "severity"),
-    *("failed rows", "%", "limit %", "observed", "by"),
-)
+LONGEST_LIST = 4  # of observed names in a line
+CHECK_COLUMNS = ("rule", "verdict", "expectation", "columns", "severity", "failed rows", "%", "observed", "by")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -113,11 +111,11 @@ def check_lines(checks: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
         [
             check["rule"],
             verdict_word(check),
-            check.get("name") or check["expectation"],
+            check.get("name") or shorten(check["expectation"]),
             ", ".join(check["columns"]),
             check["severity"],
             *_failed(check),
-            check["observed"] if check["error"] is None else check["error"],
+            _observed(check["observed"]) if check["error"] is None else check["error"],
             check["engine"],
         ]
         for check in checks
@@ -131,12 +129,23 @@ def verdict_word(check: Mapping[str, Any]) -> str:
     return "FAIL" if check["stops"] else "INFO" if check["severity"] == "info" else "WARN"
 
 
+def _observed(value: Any) -> Any:
+    """An observed value short enough for a line; records hold it whole."""
+    return f"{len(value)} names" if isinstance(value, (list, tuple)) and len(value) > LONGEST_LIST else value
+
+
+def shorten(expectation: str) -> str:
+    """An expectation's name without the words that nearly all of them begin with, so that a line holds it."""
+    name = expectation.removeprefix("expect_")
+    return name if name.startswith("column_to_") else name.removeprefix("column_")
+
+
 def _failed(check: Mapping[str, Any]) -> list[Any]:
-    """Failed rows, their percentage, and the percentage that may fail."""
+    """Failed rows, and their percentage with what may fail at most, where the suite says so."""
     failed, evaluated = check["unexpected"], check["evaluated"]
     if failed is None:
-        return [None, None, None]
+        return [None, None]
     share = f"{100 * failed / evaluated:.2f}" if evaluated else "0.00"
     mostly = check.get("mostly")
-    limit = f"{100 * (1 - mostly):g}" if mostly is not None else "0"
-    return [f"{failed} of {evaluated}", share, limit]
+    limit = f" (limit {100 * (1 - mostly):g})" if isinstance(mostly, (int, float)) else ""
+    return [f"{failed} of {evaluated}", share + limit]
