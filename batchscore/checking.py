@@ -24,7 +24,14 @@ from batchscore.kernel.checking import CheckSpec
 from batchscore.kernel.tally import Tally
 from batchscore.outputs import open_outputs
 from batchscore.pinning import pin_input, pin_job_model, pin_lookups
-from batchscore.planning import arrow_schema, choose_features, compile_place, feature_rows, flag_features
+from batchscore.planning import (
+    arrow_schema,
+    check_columns,
+    choose_features,
+    feature_rows,
+    flag_features,
+    ready_place,
+)
 from batchscore.records import to_dict
 from batchscore.results import CheckReport, ExpectationResult, Place
 from batchscore.scoring.udf import tally_files, tally_rows
@@ -101,7 +108,7 @@ def _check(
     left_out: dict[str, str] = {}
     if "output" in loaded:
         scores = _published(spark, job, interval)
-        suite = None if scores is None else compile_place(job.config, loaded["output"], arrow_schema(scores))
+        suite = None if scores is None else ready_place(job.config, loaded["output"], scores)
         if scores is None or suite is None:
             left_out["output"] = NO_SCORES
         else:
@@ -117,14 +124,15 @@ def _check_rows(
     config = job.config
     pinned = pin_input(spark, job, interval)
     source = read_interval(spark, pinned, interval, config.interval.column)
-    suite = compile_place(config, loaded.get("input"), arrow_schema(source))
+    check_columns(config, source)
+    suite = ready_place(config, loaded.get("input"), source)
     frames: dict[Place, tuple[DataFrame, CompiledSuite | None]] = {"input": (source, suite)}
     rows, files = source, None
     if "features" not in loaded:
         files = find_whole_files(spark, pinned, interval, source)
     else:
         features = _features(spark, job, source, suite)
-        compiled = compile_place(config, loaded["features"], arrow_schema(features.rows))
+        compiled = ready_place(config, loaded["features"], features.rows)
         rows = flag_features(spark, features, compiled).rows
         frames["features"] = (rows, compiled)
     suites = [suite for _, suite in frames.values() if suite is not None]

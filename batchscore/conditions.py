@@ -37,7 +37,7 @@ def find_condition_fault(condition: str) -> str | None:
         A clause such as "calls 'reflect'", which names words of the condition and no values.
     """
     words: list[str] = []
-    position = 0
+    position = depth = 0
     while position < len(condition):
         match = TOKEN.match(condition, position)
         if match is None:
@@ -50,7 +50,10 @@ def find_condition_fault(condition: str) -> str | None:
         if fault:
             return fault
         words.append(match.group().lower() if kind in ("word", "sign") else f"<{kind}>")
-    return None
+        depth += {"(": 1, ")": -1}.get(words[-1], 0)
+        if depth < 0:  # it would end the brackets that are put around it
+            return f"closes a bracket at position {position} that it has not opened"
+    return "leaves a bracket open" if depth else None
 
 
 def _find_token_fault(kind: str, word: str, before: list[str]) -> str | None:

@@ -16,6 +16,7 @@ _REFUSED = re.compile(
     r"|Mkdirs failed to create"
 )
 _WRITTEN = re.compile(r"(?:writing rows to|Mkdirs failed to create) (\S+)|(/\S+) \(|'(/[^']+)'")
+_MISMATCH = re.compile(r"reading Parquet column (\S+)\. Expected Spark type (.+?), actual Parquet type (.+?)\.(?:\s|$)")
 _CONDITION = re.compile(r"\[([A-Z][A-Z0-9_.]+)\]")
 
 
@@ -33,6 +34,14 @@ def retell(error: BaseException) -> BatchscoreError:
         kind = getattr(errors, name, BatchscoreError)
         return kind(redact(message.strip())) if issubclass(kind, BatchscoreError) else BatchscoreError(redact(message))
     condition = _CONDITION.search(text)
+    mismatch = _MISMATCH.search(text)
+    if mismatch:
+        column, wanted, held = mismatch.groups()
+        found = _FILE.search(text)
+        return InputError(
+            f"input: expected column {column} to have one type in all files; it is {wanted} in some, and {held} in "
+            f"{found[1] if found else 'others'}. Rewrite those files upstream; nothing was published."
+        )
     if condition and condition[1].startswith(("FAILED_READ_FILE", "CANNOT_READ_FILE")):
         found = _FILE.search(text)
         file = found[1] if found else "a data file"

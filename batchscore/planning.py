@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from batchscore.checks.compile import compile_suite
-from batchscore.checks.compiled import CompiledSuite, columns_needed, describe
+from batchscore.checks.compiled import FLAG_PREFIXES, CompiledSuite, columns_needed, describe
 from batchscore.checks.flags import build_flags
+from batchscore.checks.ready import ready_suite
 from batchscore.checks.suite import PLACES, load_suites
 from batchscore.config import FeatureConfig, Job, JobConfig
 from batchscore.errors import InputError
@@ -89,30 +89,31 @@ def prepare(spark: SparkSession, job: Job, interval: Interval, *, model: ModelBy
         ModelError: The model is missing, unsafe, or does not fit the features and outputs.
         RegistryError: The registry cannot be reached.
     """
+    from pyspark.sql.types import StructType  # noqa: PLC0415 - keeps `validate` free of Spark
+
     config = job.config
     pinned = pin_input(spark, job, interval)
     lookups = pin_lookups(spark, job)
     pinned_model, model_bytes = model or pin_job_model(job)
     source = read_interval(spark, pinned, interval, config.interval.column)
-    _check_columns(config, source)
+    check_columns(config, source)
     loaded = load_suites(job)
-    compiled: dict[Place, CompiledSuite | None] = {
-        "input": compile_place(config, loaded.get("input"), arrow_schema(source))
-    }
+    compiled: dict[Place, CompiledSuite | None] = {"input": ready_place(config, loaded.get("input"), source)}
     chosen = choose_features(config, pinned_model)
     features = feature_rows(spark, config, chosen, source, compiled["input"], lookups)
     schema = arrow_schema(features.rows)
     types = dict(zip(schema.names, schema.types, strict=True))
-    compiled["features"] = compile_place(config, loaded.get("features"), schema)
+    compiled["features"] = ready_place(config, loaded.get("features"), features.rows)
     features = flag_features(spark, features, compiled["features"])
     inputs = match_inputs(pinned_model, config.model, features.features, types)
     carried = [*config.input.key, *config.output.passthrough]
     outputs = match_outputs(pinned_model, config.model, carried)
     scored = [pa.field(n, types[n]) for n in carried] + [pa.field(o.column, ARROW_TYPES[o.dtype]) for o in outputs]
-    compiled["output"] = compile_place(config, loaded.get("output"), pa.schema(scored))
+    fields = _spark_fields(scored)
+    scores = spark.createDataFrame([], StructType(list(fields)))
+    compiled["output"] = ready_place(config, loaded.get("output"), scores)
     suites: dict[Place, CompiledSuite] = {p: c for p in PLACES if (c := compiled[p]) is not None}
     spec = _kernel_spec(config, pinned_model, features, suites, inputs, outputs, types, scored)
-    fields = _spark_fields(scored)
     digests = {place: suite.suite.sha256 for place, suite in suites.items()}
     material = key_material(config, interval, pinned, lookups, pinned_model, digests)
     return Prepared(
@@ -204,9 +205,9 @@ def _kernel_spec(
     )
 
 
-def compile_place(config: JobConfig, suite: Suite | None, schema: pa.Schema) -> CompiledSuite | None:
-    """A suite compiled against the columns of its place; None without one."""
-    return None if suite is None else compile_suite(suite, schema, time_zone=config.interval.time_zone)
+def ready_place(config: JobConfig, suite: Suite | None, frame: DataFrame) -> CompiledSuite | None:
+    """A suite made ready for the columns of its place; None without one."""
+    return None if suite is None else ready_suite(suite, frame, config.interval.time_zone)
 
 
 def flag_features(spark: SparkSession, features: FeatureRows, suite: CompiledSuite | None) -> FeatureRows:
@@ -217,12 +218,17 @@ def flag_features(spark: SparkSession, features: FeatureRows, suite: CompiledSui
     return replace(features, rows=rows)
 
 
-def _check_columns(config: JobConfig, source: DataFrame) -> None:
+def check_columns(config: JobConfig, source: DataFrame) -> None:
+    """Refuse an input table that lacks a column that the job names, or has one that batchscore adds.
+
+    Raises:
+        InputError: So it is.
+    """
     for where, names in (("input.key", config.input.key), ("output.passthrough", config.output.passthrough)):
         missing = [name for name in names if name not in source.columns]
         if missing:
             raise InputError(missing_columns(missing, source.columns, where))
-    reserved = [name for name in source.columns if name in _RESERVED]
+    reserved = [name for name in source.columns if name in _RESERVED or name.lower().startswith(FLAG_PREFIXES)]
     if reserved:
         raise InputError(f"input.table: column '{reserved[0]}' has a name that batchscore uses. Rename it upstream.")
 

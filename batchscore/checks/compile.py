@@ -137,7 +137,8 @@ def _compile_row_sql(request: _Request) -> Check:
     """A SQL condition that must not be false (ours), or must not be true (GX's unexpected rows)."""
     expectation = request.expectation
     if expectation.type == ROW_SQL:
-        return _compile_sql(request, f"({expectation.kwargs['sql']}\n)", null=True)
+        sql = expectation.kwargs["sql"]
+        return replace(_compile_sql(request, f"({sql}\n)", null=True), written=sql)
     found = ROWS_WHERE.fullmatch(expectation.kwargs["unexpected_rows_query"])
     assert found is not None
     return _compile_sql(request, f"NOT ({found['where']}\n)", null=True)

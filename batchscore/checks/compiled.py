@@ -11,6 +11,7 @@ from batchscore.checks.schema_rules import Decision
 from batchscore.expectations import Expectation, Suite
 from batchscore.kernel.spec import RuleSpec, TallySpec
 
+FLAG_PREFIXES = ("_passes_", "_where_")  # of the names of Spark columns that suites ask for
 Engine = Literal["kernel", "tally", "schema", "column", "query", "gx"]
 
 
@@ -51,6 +52,7 @@ class Check:
         decision: The schema's answer: success, and the observed value.
         query: What it asks of a look at all rows.
         sql: Spark columns that its rule or tally reads.
+        written: SQL as people wrote it, which must parse by itself: what is put around it must not mend it.
     """
 
     expectation: Expectation
@@ -64,6 +66,7 @@ class Check:
     decision: Decision | None = None
     query: Query | None = None
     sql: tuple[SqlColumn, ...] = ()
+    written: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from batchscore.checks.answers import Answer
+from batchscore.errors import ConfigError
 from batchscore.expectations import CORE, REFUSED, Expectation, Suite
 
 os.environ["GX_ANALYTICS_ENABLED"] = "false"  # read at import
@@ -25,6 +26,7 @@ from pyspark.logger import PySparkLogger
 with warnings.catch_warnings():  # GX 1.24 imports modules that Python calls deprecated
     warnings.filterwarnings("ignore", "module 'sre_\\w+' is deprecated", DeprecationWarning)
     import great_expectations as gx
+    from great_expectations.compatibility.pydantic import ValidationError
     from great_expectations.core import ExpectationSuiteValidationResult, ExpectationValidationResult
     from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
 
@@ -52,23 +54,31 @@ def run_gx(df: DataFrame, expectations: Sequence[Expectation]) -> Mapping[str, A
 
     Returns:
         Rule id to verdict, one for each expectation. Error texts name exceptions, and hold no cell values.
+
+    Raises:
+        ConfigError: See `check_arguments`.
     """
-    verdicts: dict[str, Answer] = {}
-    built: dict[str, Any] = {}
+    with _quiet():
+        built = {expectation.rule: _build(expectation) for expectation in expectations}
+        batch = _open_batch(df)
+        verdicts = _validate(batch, built)
+        errored = [rule for rule in built if verdicts[rule].error is not None]
+        if len(built) > 1:
+            for rule in errored:
+                verdicts |= _validate(batch, {rule: built[rule]})
+    return verdicts
+
+
+def check_arguments(expectations: Sequence[Expectation]) -> None:
+    """Refuse expectations that Great Expectations would not make.
+
+    Raises:
+        ConfigError: It refuses their arguments. Names where the first of them is written; arguments come from the
+            suite and hold no cell values.
+    """
     with _quiet():
         for expectation in expectations:
-            try:
-                built[expectation.rule] = _build(expectation)
-            except Exception as error:
-                verdicts[expectation.rule] = Answer(success=False, error=_explain_arguments(error))
-        if built:
-            batch = _open_batch(df)
-            verdicts |= _validate(batch, built)
-            errored = [rule for rule in built if verdicts[rule].error is not None]
-            if len(built) > 1:
-                for rule in errored:
-                    verdicts |= _validate(batch, {rule: built[rule]})
-    return verdicts
+            _build(expectation)
 
 
 def to_gx_result(suite: Suite, checks: Sequence[Mapping[str, Any]]) -> Any:
@@ -136,13 +146,16 @@ def _quiet() -> Iterator[None]:
 
 
 def _build(expectation: Expectation) -> Any:
-    if expectation.type not in CORE or expectation.type in REFUSED:
-        raise ValueError(f"{expectation.type} is not allowed")
-    return ExpectationConfiguration(
-        type=expectation.type,
-        kwargs={k: v for k, v in expectation.kwargs.items() if k not in ("batch_id", "result_format", "meta")},
-        meta={RULE: expectation.rule},
-    ).to_domain_obj()
+    assert expectation.type in CORE and expectation.type not in REFUSED
+    kwargs = {k: v for k, v in expectation.kwargs.items() if k not in ("batch_id", "result_format", "meta")}
+    meta = {RULE: expectation.rule}
+    try:
+        return ExpectationConfiguration(type=expectation.type, kwargs=kwargs, meta=meta).to_domain_obj()
+    except Exception as error:
+        raise ConfigError(
+            f"{expectation.where}: expected arguments that Great Expectations takes; it says: {_complaint(error)}. "
+            "Correct them."
+        ) from error
 
 
 def _open_batch(df: DataFrame) -> Any:
@@ -199,6 +212,12 @@ def _explain(name: str, text: str) -> str:
     return f"Great Expectations could not evaluate it: {', '.join(names[-2:]) or 'an exception'}{detail}"
 
 
-def _explain_arguments(error: Exception) -> str:
-    """GX's complaint about arguments, which come from the suite and hold no cell values."""
-    return f"Great Expectations refuses its arguments: {' '.join(str(error).split())[:300]}"
+def _complaint(error: Exception) -> str:
+    """What GX says of arguments, without the names of its own classes."""
+    if not isinstance(error, ValidationError):
+        return " ".join(str(error).split())[:300]
+    said: dict[str, str] = {}  # an argument of several types has a complaint for each; one is enough
+    for fault in error.errors():
+        name = str(fault["loc"][0])
+        said.setdefault(name, fault["msg"] if name == "__root__" else f"'{name}': {fault['msg']}")
+    return "; ".join(said.values())

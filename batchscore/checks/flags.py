@@ -23,6 +23,16 @@ def build_flags(spark: SparkSession, frame: DataFrame, columns: Sequence[SqlColu
     return [_build(spark, frame, column) for column in columns]
 
 
+def check_condition(spark: SparkSession, frame: DataFrame, sql: str, where: str) -> None:
+    """Refuse SQL that is no condition on single rows of a frame.
+
+    Raises:
+        ConfigError: See `build_flags`.
+    """
+    check_expression(spark, sql, where, frame.columns)
+    _check_type(frame, guard(spark, sql, where), where)
+
+
 def _build(spark: SparkSession, frame: DataFrame, column: SqlColumn) -> Column:
     from pyspark.sql import functions as F  # noqa: PLC0415 - keeps `validate` free of Spark
 

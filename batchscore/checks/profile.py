@@ -86,9 +86,9 @@ def _is_ordered(kind: pa.DataType) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """A bound as a suite holds it; None where JSON has none for it."""
+    """A bound as a suite holds it; None where JSON has none for it that is the same."""
     if isinstance(value, dt.date):
         return value.isoformat()
     if isinstance(value, Decimal):
-        return float(value)
+        return float(value) if Decimal(repr(float(value))) == value else None  # read back as it is written
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +20,44 @@ def quote(name: str) -> str:
 
 
 def read_pinned(spark: SparkSession, pinned: PinnedTable) -> DataFrame:
-    """The whole of a pinned table."""
+    """The whole of a pinned table.
+
+    Raises:
+        InputError: Its Parquet files have columns that Spark cannot read.
+    """
     if pinned.format == "parquet":
-        reader = spark.read.option("basePath", pinned.location)
-        return reader.parquet(*pinned.paths)
+        try:
+            return spark.read.option("basePath", pinned.location).parquet(*pinned.paths)
+        except Exception as error:
+            fault = _find_schema_fault(str(error))
+            if fault is None:
+                raise
+            raise InputError(f"{pinned.table}: {fault}") from error
     return spark.read.format("delta").option("versionAsOf", str(pinned.version)).load(pinned.location)
+
+
+# What Spark says of a schema, which holds names and types but no values; and what is to be said instead.
+SCHEMA_FAULTS = (
+    (
+        r"\[PARQUET_TYPE\w*\] .*?[Tt]ype[^:]*: (.+?)\.?(?: SQLSTATE|$)",
+        "expected Parquet columns of types that Spark has; found one of {}. Write it as another type upstream "
+        "(timestamps in microseconds).",
+    ),
+    (
+        r"\[(UNSUPPORTED_TIME)_TYPE\]",
+        "expected Parquet columns of types that Spark reads; found a time of day. Write it as text or a number "
+        "upstream.",
+    ),
+    (
+        r"\[COLUMN_ALREADY_EXISTS\] The column (.+?) already exists",
+        "expected columns that differ in more than case; found {} twice. Rename one upstream.",
+    ),
+)
+
+
+def _find_schema_fault(text: str) -> str | None:
+    found = ((re.search(pattern, text, re.MULTILINE), sentence) for pattern, sentence in SCHEMA_FAULTS)
+    return next((sentence.format(match[1]) for match, sentence in found if match), None)
 
 
 def read_interval(spark: SparkSession, pinned: PinnedTable, interval: Interval, column: str | None) -> DataFrame:

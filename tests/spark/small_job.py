@@ -124,6 +124,11 @@ class SmallJob:
         return f"sqlite:///{self.folder / 'registry' / 'mlflow.db'}"
 
 
+def persisted(spark: SparkSession) -> set[int]:
+    """Ids of the RDDs that are cached."""
+    return set(spark.sparkContext._jsc.getPersistentRDDs())
+
+
 def make_small_job(spark: SparkSession, folder: Path, rows: Sequence[tuple[Any, ...]] = (GOOD,)) -> SmallJob:
     """A job that runs: one good row, unless others are given."""
     small = SmallJob(spark, folder)

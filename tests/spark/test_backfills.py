@@ -50,7 +50,6 @@ def states(small: SmallJob, *sets: str, **options: Any) -> list[str]:
     return [one.state for one in read_status(small.spark, job, span, NOW, **options).intervals]
 
 
-@pytest.mark.slow
 def test_one_job_from_nothing_to_done(small: SmallJob) -> None:
     """One story, since each run costs seconds: every step begins where the one before ended."""
     assert states(small) == ["missing"] * 5

@@ -9,16 +9,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from small_job import SmallJob, make_small_job, row
+from small_job import SmallJob, make_small_job, persisted, row
 
 from batchscore import api
 from batchscore.checking import check_interval, profile_interval
 from batchscore.checks.text_rules import like_args
-from batchscore.errors import ConfigError
+from batchscore.errors import ConfigError, InputError
 from batchscore.intervals import parse_interval
 from batchscore.kernel.rules import evaluate
 from batchscore.kernel.spec import RuleSpec
+from batchscore.loading import load_job
+from batchscore.planning import prepare
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -92,6 +95,7 @@ def odd(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> tuple[
 
 def test_every_rows_reasons_are_right(odd: tuple[SmallJob, list[dict[str, Any]]], spark: SparkSession) -> None:
     small, rows = odd
+    before = persisted(spark)
     record = small.run(None)
     expected = {r["id"]: found for r in rows if (found := known_faults(r))}
     found: dict[int, set[str]] = defaultdict(set)
@@ -112,7 +116,7 @@ def test_every_rows_reasons_are_right(odd: tuple[SmallJob, list[dict[str, Any]]]
     assert {check["rule"]: check["unexpected"] for check in record.checks[:6]} == counted
     prints = {check["rule"]: check["fingerprint"] for check in record.checks}
     assert all(len(value) == 64 for value in prints.values())
-    assert not set(spark.sparkContext._jsc.getPersistentRDDs())
+    assert persisted(spark) == before  # a run caches nothing (Delta's own snapshots may stand there)
 
 
 def test_checks_alone_say_the_same(odd: tuple[SmallJob, list[dict[str, Any]]], spark: SparkSession) -> None:
@@ -147,6 +151,7 @@ BAD = [
     ("{expect_row_sql: '`größe` + 1', name: n}", "expected SQL that is true or false; found one of type int"),
     ("{expect_row_sql: 'none > 1', name: n}", "expected SQL that Spark can resolve"),
     ("{expect_row_sql: '`größe` >', name: n}", "expected a Spark SQL expression; found:"),
+    ("{expect_row_sql: '`größe` > 0) or (1 = 1', name: n}", "expected a Spark SQL expression; found:"),
     ("{expect_row_sql: 'rand() > 0.5', name: n}", "function 'rand' is not allowed"),
     ("{expect_row_sql: \"reflect('java.lang.System', 'exit', 1) = 1\", name: n}", "function 'reflect' is not allowed"),
     ("{expect_row_sql: 'exists(select 1)', name: n}", "expected a scalar expression of the row"),
@@ -154,11 +159,20 @@ BAD = [
         "{type: expect_column_values_to_match_regex, kwargs: {column: City, regex: '(?<x'}}",
         "expected a Java regular expression; its regex does not compile",
     ),
+    (
+        "{type: expect_column_values_to_be_between, kwargs: {column: a.b}}",
+        "min_value and max_value cannot both be None",
+    ),
+    (
+        "{type: expect_column_values_to_be_between, kwargs: {column: a.b, max_value: 1, minvalue: x}}",
+        "expected arguments that Great Expectations takes; it says: 'minvalue': extra fields not permitted. Correct",
+    ),
+    ("{type: expect_column_values_to_not_be_null, kwargs: {}}", "it says: 'column': field required. Correct them."),
 ]
 
 
 @pytest.mark.parametrize(("item", "message"), BAD)
-def test_bad_sql_is_named_before_anything_is_read(
+def test_bad_expectations_are_named_before_anything_is_read(
     odd: tuple[SmallJob, list[dict[str, Any]]], spark: SparkSession, item: str, message: str
 ) -> None:
     small, _ = odd
@@ -166,6 +180,23 @@ def test_bad_sql_is_named_before_anything_is_read(
         check_interval(spark, small.load(f"checks.input=[{item}]"), parse_interval(None, "snapshot", "UTC"))
     assert message in str(caught.value)
     assert "checks.input.0" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("sql", "message"),
+    [
+        ("p > 0) or (1 = 1", "expected a Spark SQL expression; found:"),
+        ("reflect('java.lang.System', 'exit', 1) = 1", "function 'reflect' is not allowed"),
+        ("p + 1", "expected SQL that is true or false; found one of type double"),
+        ("none > 1", "expected SQL that Spark can resolve"),
+    ],
+)
+def test_bad_sql_on_scores_is_named_before_anything_is_read(small: SmallJob, sql: str, message: str) -> None:
+    job = small.load(f'checks.output=[{{expect_row_sql: "{sql}", name: n}}]')
+    with pytest.raises(ConfigError) as caught:
+        prepare(small.spark, job, small.interval("2013-10-01", job))
+    assert message in str(caught.value)
+    assert "checks.output.0" in str(caught.value)
 
 
 LIKES = ["a%", "%b", "_", "a_b", "%", "", r"\%", r"a\_b", "a.b", "(a", "é%", "%\n%"]
@@ -239,3 +270,38 @@ def test_a_suggested_suite_is_met(small: SmallJob, spark: SparkSession, tmp_path
     report = check_interval(spark, small.load("checks.input=suggested.json"), small.interval("2013-10-01", job))
     assert [check["success"] for check in report.checks] == [True] * len(suite["expectations"])
     assert len(report.checks) > 15
+
+
+def test_a_suggested_range_holds_what_a_float_cannot(spark: SparkSession, tmp_path: Path) -> None:
+    frame = spark.sql(
+        "SELECT id, CAST(if(id = 0, '12345678901234567890.123456789', '-1') AS DECIMAL(38, 9)) AS wide, "
+        "CAST(id / 10 AS DECIMAL(5, 2)) AS narrow FROM range(4)"
+    )
+    frame.write.parquet(f"{tmp_path}/odd")
+    (tmp_path / "job.yaml").write_text(JOB)
+    suite = profile_interval(spark, load_job(tmp_path / "job.yaml"), parse_interval(None, "snapshot", "UTC"))
+    ranges = {e["kwargs"]["column"] for e in suite["expectations"] if e["type"].endswith("values_to_be_between")}
+    assert ranges == {"id", "narrow"}
+
+
+TIMES = pa.array([1], pa.time64("us"))
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"id": [1], "t": TIMES}, "found a time of day. Write it as text or a number upstream"),
+        ({"id": [1], "v": [1], "V": [2]}, "expected columns that differ in more than case; found `v` twice"),
+        ({"id": [1], "_passes_input_0": [1]}, "column '_passes_input_0' has a name that batchscore uses"),
+    ],
+)
+def test_tables_that_spark_cannot_read_are_named(
+    spark: SparkSession, tmp_path: Path, columns: dict[str, Any], message: str
+) -> None:
+    (tmp_path / "odd").mkdir()
+    pq.write_table(pa.table(columns), tmp_path / "odd" / "p.parquet")
+    (tmp_path / "job.yaml").write_text(JOB)
+    with pytest.raises(InputError) as caught:
+        check_interval(spark, load_job(tmp_path / "job.yaml"), parse_interval(None, "snapshot", "UTC"))
+    assert message in str(caught.value)
+    assert "odd" in str(caught.value) or "input.table" in str(caught.value)

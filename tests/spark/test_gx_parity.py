@@ -15,6 +15,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from small_job import persisted
 
 from batchscore.checks.answers import Answer
 from batchscore.checks.compile import compile_suite
@@ -367,6 +368,7 @@ def compare_verdicts(
     table = frame.select("*", *build_flags(spark, frame, compiled.sql)).toArrow()
     ours = judge(compiled, tally_batches(compiled, table), run_queries(frame, compiled.queries))
     theirs = run_gx(frame, compiled.suite.expectations)
+    spark.catalog.dropTempView("tmp_view")  # GX leaves it behind where a suite has a query
     different = []
     for result, check in zip(ours, compiled.checks, strict=True):
         gx = theirs[result.rule]
@@ -409,11 +411,6 @@ def make(position: int, kind: str, **kwargs: Any) -> Expectation:
     )
 
 
-def persisted(spark: SparkSession) -> set[int]:
-    """Ids of the RDDs that are cached."""
-    return set(spark.sparkContext._jsc.getPersistentRDDs())
-
-
 def test_gx_evaluates_what_is_left_to_it(
     spark: SparkSession, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -433,8 +430,6 @@ def test_gx_evaluates_what_is_left_to_it(
                 make(2, "column_median_to_be_between", column="i", min_value=1, max_value=3),
                 make(3, "column_values_to_not_be_null", column="s", row_condition="i > 1", condition_parser="spark"),
                 make(4, "column_sum_to_be_between", column="s", min_value=5, max_value=9),
-                make(5, "column_values_to_be_between", column="i", min_value="abc"),
-                make(6, "unexpected_rows_expectation", unexpected_rows_query="select 1"),
             ],
         )
     assert [found[f"input[{i}]"] for i in range(4)] == [
@@ -443,10 +438,8 @@ def test_gx_evaluates_what_is_left_to_it(
         Answer(success=True, observed=2.0),
         Answer(success=False, evaluated=2, unexpected=1),
     ]
-    errors = [str(found[f"input[{i}]"].error) for i in range(4, 7)]
-    assert "[CAST_INVALID_INPUT]" in errors[0]
-    assert errors[1].startswith("Great Expectations refuses its arguments: ")
-    assert "unexpected_rows_expectation is not allowed" in errors[2]
-    said = " ".join([*errors, caplog.text, *capfd.readouterr()])
+    error = str(found["input[4]"].error)
+    assert "[CAST_INVALID_INPUT]" in error
+    said = " ".join([error, caplog.text, *capfd.readouterr()])
     assert "secret-cell" not in said
     assert persisted(spark) == before  # it caches nothing (Delta's own snapshots may stand there)

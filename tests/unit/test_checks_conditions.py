@@ -38,6 +38,8 @@ REFUSED = [
     ("a[0] = 1", "has a character that is not allowed at position 2"),
     ("x = :p", "has a character that is not allowed at position 5"),
     ("identifier('t') = 1", "calls 'identifier'"),
+    ("a > 0) or (1 = 1", "closes a bracket at position 6 that it has not opened"),
+    ("(a > 0", "leaves a bracket open"),
     ("x = 'open", "has a character that is not allowed at position 5"),
 ]
 

@@ -24,6 +24,13 @@ CASES = [
         r"input: expected file:///t/day=1/part-0.snappy.parquet to be a whole Parquet file",
     ),
     (
+        "[FAILED_READ_FILE.PARQUET_COLUMN_DATA_TYPE_MISMATCH] Encountered error while reading file "
+        "file:///t/p1.parquet. "
+        "Data type mismatches when reading Parquet column `[x]`. Expected Spark type int, actual Parquet type INT64. ",
+        InputError,
+        r"expected column `\[x\]` to have one type in all files; it is int in some, and INT64 in file:///t/p1.parquet",
+    ),
+    (
         "[CAST_INVALID_INPUT] The value 'secret-cell' of the type ...",
         BatchscoreError,
         r"Spark stopped with CAST_INVALID",
