@@ -100,7 +100,8 @@ def test_hostile_file_is_refused(tmp_path: Path, text: bytes | str, message: str
     spent_s = time.process_time() - start
     assert message in str(caught.value)
     assert len(str(caught.value)) < 50_000
-    assert spent_s < (3.0 if "too-long" in message else 1.0)
+    # far above what it takes, and far below what a loader would that looks at every pair of entries
+    assert spent_s < (20.0 if "too-long" in message else 5.0)
     assert not (tmp_path / "marker").exists()
 
 
