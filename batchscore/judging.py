@@ -11,8 +11,9 @@ from batchscore.checks.compiled import CompiledSuite
 from batchscore.checks.dataset import run_queries
 from batchscore.checks.verdicts import judge, over_limit
 from batchscore.config import GatesConfig
-from batchscore.errors import BatchscoreError, ChecksFailed, InputError, WriteError
+from batchscore.errors import BatchscoreError, ChecksFailed, InputError, ScoringError, WriteError
 from batchscore.gates.volume import judge_volume
+from batchscore.kernel.bisect import too_many_failed
 from batchscore.kernel.tally import Tally
 from batchscore.ledger import Ledger, Standing
 from batchscore.planning import Prepared
@@ -74,6 +75,9 @@ def stop_reason(prepared: Prepared, verdict: Verdict, standing: Standing, *, for
     stopping = [result for result in verdict.results if result.stops]
     if stopping:
         return ChecksFailed(describe_stop(stopping))
+    failed, may_fail = verdict.runtime["failed_rows"], config.scoring.max_failed_rows
+    if failed > may_fail:
+        return ScoringError(too_many_failed(f"{failed}, where {may_fail} may fail", _most(verdict.reasons)))
     limit = over_limit(
         counts["quarantined"], counts["read"], config.checks.max_quarantine_pct, config.checks.max_quarantine_rows
     )

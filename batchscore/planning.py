@@ -194,6 +194,7 @@ def _kernel_spec(
         outputs=outputs,
         on_bad_score=config.scoring.on_bad_score,
         batch_rows=0 if config.scoring.batch_rows == "auto" else config.scoring.batch_rows,
+        max_failed_rows=config.scoring.max_failed_rows,
         device=config.scoring.device,
         model_sha256=model.sha256,
         model_label=model.label,

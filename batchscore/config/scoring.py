@@ -76,12 +76,14 @@ class ScoringConfig:
         device: Where ONNX Runtime computes; `auto` takes a GPU where there is one.
         batch_rows: Rows given to one ONNX Runtime call.
         on_bad_score: What becomes of a row whose score is NaN or infinite.
+        max_failed_rows: Rows that ONNX Runtime may refuse on their own, and that are set aside, before the run fails.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
     device: Literal["auto", "cpu", "cuda", "tensorrt"] = "auto"
     batch_rows: int | Literal["auto"] = "auto"
     on_bad_score: Literal["quarantine", "keep", "fail"] = "quarantine"
+    max_failed_rows: int = 100
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

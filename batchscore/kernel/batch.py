@@ -12,8 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from batchscore.errors import InputError, ScoringError
+from batchscore.kernel.bisect import Feeds, score_pieces
 from batchscore.kernel.rules import evaluate
-from batchscore.kernel.runtime import Session, get_session, runtime_version
+from batchscore.kernel.runtime import Refusal, Session, get_session, runtime_version
 from batchscore.kernel.spec import FeatureSpec, KernelSpec
 from batchscore.kernel.tally import Tally
 from batchscore.kernel.tensors import find_bad_scores, find_overflows, to_column, to_tensor
@@ -24,7 +25,7 @@ TALLY = "tally"
 FAILED_BITS = 62  # features per `_failed_<word>` column
 
 REASON = pa.struct(
-    [(name, pa.string()) for name in ("rule", "fingerprint", "column", "severity", "kind")],
+    [(name, pa.string()) for name in ("rule", "fingerprint", "column", "severity", "kind", "error")],
 )
 PLACES = ("input", "features", "output")
 
@@ -56,7 +57,8 @@ def run_kernel(
 
     Raises:
         ModelError: The model's bytes changed, or will not load.
-        ScoringError: A null under `on_null: fail`, a bad score under `on_bad_score: fail`, or ONNX Runtime failed.
+        ScoringError: A null under `on_null: fail`, a bad score under `on_bad_score: fail`, or more rows than
+            `max_failed_rows` that ONNX Runtime refuses on their own.
     """
     task = _Task(spec, load_bytes, pa.ipc.read_schema(pa.py_buffer(spec.schema)))
     for batch in batches:
@@ -122,7 +124,8 @@ class _Task:
         alive = np.flatnonzero(~failures.failed())
         scores: dict[str, pa.Array] = {}
         if len(alive):
-            scores = self._score(features, alive, batch.num_rows)
+            scores, alive = self._score(features, alive, failures)
+        if len(alive):
             self._check_scores(columns, scores, alive, failures)
         yield from self._outcomes(columns, scores, alive, failures)
 
@@ -215,27 +218,50 @@ class _Task:
             )
         return column
 
-    def _score(self, features: Mapping[str, pa.Array], alive: np.ndarray, rows: int) -> dict[str, pa.Array]:
+    def _score(
+        self, features: Mapping[str, pa.Array], alive: np.ndarray, failures: _Failures
+    ) -> tuple[dict[str, pa.Array], np.ndarray]:
+        """Scores, and the positions of the rows that have one."""
         if self._session is None:
             self._session, built = get_session(self.spec.model_sha256, self.spec.device, self._load_bytes)
             self.tally.add_session(self._session.providers, runtime_version(), self._session.build_s if built else None)
-        if len(alive) < rows:
+        if len(alive) < failures.rows:
             index = pa.array(alive)
             features = {name: column.take(index) for name, column in features.items()}
         feeds = {spec.tensor: to_tensor(spec, features) for spec in self.spec.inputs}
-        count = len(alive)
-        step = self.spec.batch_rows or count
-        parts: list[list[Any]] = []
-        for start in range(0, count, step):
-            piece = {name: array[start : start + step] for name, array in feeds.items()}
-            started = time.perf_counter()
-            parts.append(self._session.run(self._tensors, piece))
-            self.tally.add_batch(time.perf_counter() - started, min(step, count - start))
+        step, limit = self.spec.batch_rows or len(alive), self.spec.max_failed_rows
+        done = score_pieces(self._call, feeds, len(alive), step, limit, self.tally.failed_rows)
+        self.tally.split_batches += done.splits
+        if done.failed:
+            alive = self._set_failed_aside(done.failed, alive, failures)
+        if not len(alive):
+            return {}, alive
         tensors = {
-            name: parts[0][i] if len(parts) == 1 else np.concatenate([part[i] for part in parts])
-            for i, name in enumerate(self._tensors)
+            name: parts[0] if len(parts) == 1 else np.concatenate(parts)
+            for name, *parts in zip(self._tensors, *done.outputs, strict=True)
         }
-        return {spec.column: to_column(spec, np.asarray(tensors[spec.tensor]), count) for spec in self.spec.outputs}
+        scores = {
+            spec.column: to_column(spec, np.asarray(tensors[spec.tensor]), len(alive)) for spec in self.spec.outputs
+        }
+        return scores, alive
+
+    def _call(self, feeds: Feeds, rows: int) -> list[Any] | Refusal:
+        assert self._session is not None
+        started = time.perf_counter()
+        outcome = self._session.run(self._tensors, feeds)
+        if not isinstance(outcome, Refusal):
+            self.tally.add_batch(time.perf_counter() - started, rows)
+        return outcome
+
+    def _set_failed_aside(self, failed: Mapping[int, str], alive: np.ndarray, failures: _Failures) -> np.ndarray:
+        """Give the rows that ONNX Runtime refuses their reasons; returns the positions of the others."""
+        self.tally.failed_rows += len(failed)
+        reason = _reason("unscorable", ", ".join(spec.column for spec in self.spec.outputs))
+        for error in dict.fromkeys(failed.values()):
+            mask = np.zeros(failures.rows, dtype=bool)
+            mask[alive[[row for row, text in failed.items() if text == error]]] = True
+            failures.add("output", mask, **reason, error=error)
+        return np.delete(alive, list(failed))
 
     def _check_scores(
         self,

@@ -11,10 +11,27 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from batchscore.errors import ModelError, ScoringError
+from batchscore.errors import ModelError
 from batchscore.kernel.devices import choose_providers, prove_providers
 
 _ERROR_CHARACTERS = 300
+_DETAIL = "Status Message:"  # what ONNX Runtime writes before the text of a node, which may quote values
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What ONNX Runtime says against a call.
+
+    Attributes:
+        reason: Its text; may quote values of the rows.
+    """
+
+    reason: str
+
+    @property
+    def summary(self) -> str:
+        """The text without what may quote values."""
+        return self.reason.partition(_DETAIL)[0].strip().rstrip(".")
 
 
 @dataclass(slots=True)
@@ -30,21 +47,20 @@ class Session:
     providers: tuple[str, ...]
     build_s: float
 
-    def run(self, outputs: Sequence[str], feeds: Mapping[str, np.ndarray]) -> list[Any]:
+    def run(self, outputs: Sequence[str], feeds: Mapping[str, np.ndarray]) -> list[Any] | Refusal:
         """Score one batch.
 
         Args:
             outputs: Tensor names to compute.
             feeds: Input name to array, n rows each.
 
-        Raises:
-            ScoringError: ONNX Runtime refused the batch.
+        Returns:
+            One array for each name, or what ONNX Runtime says against the batch.
         """
         try:
             result: list[Any] = self._session.run(list(outputs), dict(feeds))
         except Exception as error:  # ONNX Runtime raises classes of its own C extension
-            reason = " ".join(str(error).split())[:_ERROR_CHARACTERS]
-            raise ScoringError(f"model: ONNX Runtime could not score a batch: {reason}") from error
+            return Refusal(" ".join(str(error).split())[:_ERROR_CHARACTERS] or type(error).__name__)
         return result
 
 

@@ -135,6 +135,7 @@ class KernelSpec:
         outputs: Columns to make.
         on_bad_score: `quarantine`, `keep` or `fail` for NaN and infinite scores.
         batch_rows: Rows in one ONNX Runtime call; 0 takes the Arrow batch as it comes.
+        max_failed_rows: Rows of a task that ONNX Runtime may refuse on their own.
         device: `auto`, `cpu`, `cuda` or `tensorrt`.
         model_sha256: Digest that the model bytes must have on the worker.
         model_label: `name/version`, for messages.
@@ -154,6 +155,7 @@ class KernelSpec:
     outputs: tuple[OutputSpec, ...]
     on_bad_score: str
     batch_rows: int
+    max_failed_rows: int
     device: str
     model_sha256: str
     model_label: str

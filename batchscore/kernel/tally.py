@@ -16,6 +16,7 @@ from batchscore.kernel.columns import ColumnTally
 from batchscore.kernel.rules import decode
 from batchscore.kernel.spec import TallySpec
 
+_SUMS = "read scored quarantined to_model failed_rows split_batches sessions_built session_build_s".split()
 BUCKETS_PER_DECADE = 40  # a quantile is read to within 6 %
 
 
@@ -62,7 +63,9 @@ class Tally:
         read: Rows that the task received.
         scored: Rows that came out with a score.
         quarantined: Rows set aside.
-        to_model: Rows given to the model; those that output checks see.
+        to_model: Rows that the model scored; those that output checks see.
+        failed_rows: Rows that ONNX Runtime refused on their own.
+        split_batches: Calls of the model that were refused and halved.
         rules: Rule id to (rows evaluated, rows failed).
         reasons: Reason to rows.
         columns: Place to column (and condition) to its tally.
@@ -79,6 +82,8 @@ class Tally:
     scored: int = 0
     quarantined: int = 0
     to_model: int = 0
+    failed_rows: int = 0
+    split_batches: int = 0
     rules: dict[str, tuple[int, int]] = field(default_factory=dict)
     reasons: dict[str, int] = field(default_factory=dict)
     columns: dict[str, dict[str, ColumnTally]] = field(default_factory=dict)
@@ -175,12 +180,14 @@ class Tally:
             "sessions_built": self.sessions_built,
             "session_build_s": self.session_build_s,
             "batches": self.latency.count,
+            "split_batches": self.split_batches,
+            "failed_rows": self.failed_rows,
             "batch_latency_s": {**latency, "max": self.latency.max_s, "total": self.latency.total_s},
             "peak_rss_bytes": self.peak_rss_bytes,
         }
 
     def _add(self, other: Tally) -> None:
-        for name in ("read", "scored", "quarantined", "to_model", "sessions_built", "session_build_s"):
+        for name in _SUMS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for rule, (evaluated, failed) in other.rules.items():
             self.count_rule(rule, evaluated, failed)

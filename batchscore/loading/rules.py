@@ -199,6 +199,8 @@ def _check_limits(job: JobConfig) -> Iterator[Finding]:
         yield Finding(("checks", "max_quarantine_rows"), "out-of-range", "expected 0 or more rows")
     if job.scoring.batch_rows != "auto" and not 1 <= job.scoring.batch_rows <= MAX_BATCH_ROWS:
         yield Finding(("scoring", "batch_rows"), "out-of-range", f"expected 'auto' or 1 to {MAX_BATCH_ROWS} rows")
+    if job.scoring.max_failed_rows < 0:
+        yield Finding(("scoring", "max_failed_rows"), "out-of-range", "expected 0 or more rows")
     if job.output.stage_retention_d < 1:
         yield Finding(("output", "stage_retention_d"), "out-of-range", "expected 1 or more days")
 

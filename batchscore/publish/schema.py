@@ -19,7 +19,9 @@ from batchscore.publish.comparison import (
 if TYPE_CHECKING:
     from pyspark.sql.types import StructField, StructType
 
-REASONS = "array<struct<rule: string, fingerprint: string, column: string, severity: string, kind: string>>"
+REASONS = (
+    "array<struct<rule: string, fingerprint: string, column: string, severity: string, kind: string, error: string>>"
+)
 SCORES_EXTRA = (
     ("_interval", "string"),
     ("_run_id", "string"),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from onnx_models import add_version, make_lookup, write_folder
 from small_job import GOOD, SmallJob, make_small_job, probability, row
 
 from batchscore.errors import ChecksFailed, InputError, RunSuperseded, ScoringError
@@ -60,6 +61,41 @@ def test_every_kind_of_bad_row_is_set_aside_with_its_reasons(spark: SparkSession
     assert {r["_stage"] for r in found.values()} == {"input", "features"}
     warning = next(c for c in record.checks if c["severity"] == "warning")
     assert (warning["success"], warning["unexpected"], warning["stops"]) == (False, 1, False)
+
+
+LOOKUP_JOB = """
+job: small
+interval: {column: day, grain: day}
+input: {table: ./rows, key: [id]}
+features: {columns: [{name: a}]}
+model: {uri: "models:/small@champion", inputs: {x: [a]}, outputs: {p: y}}
+output: {scores: ./scores}
+registry: {uri: "sqlite:///registry/mlflow.db"}
+"""
+
+
+@pytest.mark.parametrize("poison", [1, 37])
+def test_rows_that_the_model_refuses_cost_themselves_alone(poison: int, spark: SparkSession, tmp_path: Path) -> None:
+    small = make_small_job(spark, tmp_path, ())
+    (tmp_path / "job.yaml").write_text(LOOKUP_JOB)
+    add_version(small.registry, "small", write_folder(tmp_path / "lookup", make_lookup([0.5, 1.5])), "champion")
+    every = 100_000 // poison
+    a = f"if(id % {every} = 99 and id < {every * poison}, 7, id % 2)"
+    rows = spark.range(100_000).selectExpr("id", "date'2013-10-01' day", f"{a} a")
+    rows.repartition(3).write.format("delta").save(str(tmp_path / "rows"))
+
+    record = small.run()
+
+    assert record.counts == {"read": 100_000, "scored": 100_000 - poison, "quarantined": poison}
+    assert record.reasons == {"unscorable p": poison}
+    assert record.runtime["failed_rows"] == poison
+    aside = small.quarantined()
+    assert {json.loads(r["_row"])["a"] for r in aside} == {7}
+    assert {r["_stage"] for r in aside} == {"output"}
+    assert all("idx=7 must be within" in r["_reasons"][0]["error"] for r in aside)
+    with pytest.raises(ScoringError, match=r"max_failed_rows: expected few .* refuses; found") as caught:
+        small.run("2013-10-01", f"scoring.max_failed_rows={poison - 1}", force=True)
+    assert "idx" not in str(caught.value)
 
 
 def test_duplicate_keys_are_set_aside_where_asked_and_carry_their_own_rows(spark: SparkSession, tmp_path: Path) -> None:

@@ -74,6 +74,18 @@ def make_classifier(weights: Sequence[float], bias: float = 0.0) -> ModelProto:
     return make_model(graph)
 
 
+def make_lookup(values: Sequence[float]) -> ModelProto:
+    """`y[n] = values[x[n]]`, x int64; ONNX Runtime refuses a batch with any x that is no position of `values`."""
+    graph = helper.make_graph(
+        [helper.make_node("Gather", ["values", "x"], ["y"], axis=0)],
+        "lookup",
+        [helper.make_tensor_value_info("x", TensorProto.INT64, [None])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None])],
+        [numpy_helper.from_array(np.asarray(values, np.float32), "values")],
+    )
+    return make_model(graph)
+
+
 def linear_graph(weights: np.ndarray, bias: float = 0.0, extra: Sequence[NodeProto] = ()) -> GraphProto:
     """The graph of `make_linear`, for weights [f, k]; `extra` nodes come after it."""
     rows, columns = weights.shape

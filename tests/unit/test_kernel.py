@@ -8,12 +8,15 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
-from onnx_models import make_classifier, make_linear
+from onnx_models import make_classifier, make_linear, make_lookup
 
 from batchscore.errors import ModelError, ScoringError
 from batchscore.kernel.batch import run_kernel, stage_schema
+from batchscore.kernel.bisect import Feeds, score_pieces
 from batchscore.kernel.devices import choose_providers, prove_providers
+from batchscore.kernel.runtime import Refusal
 from batchscore.kernel.spec import FeatureSpec, InputSpec, KernelSpec, OutputSpec, RuleSpec
 from batchscore.kernel.tally import Tally
 from batchscore.kernel.tensors import find_overflows, to_column, to_tensor
@@ -47,6 +50,7 @@ def make_spec(**changes: Any) -> KernelSpec:
         "outputs": (OutputSpec(column="y", tensor="y", index=None, dtype="tensor(float)"),),
         "on_bad_score": "quarantine",
         "batch_rows": 0,
+        "max_failed_rows": 100,
         "device": "cpu",
         "model_sha256": hashlib.sha256(MODEL).hexdigest(),
         "model_label": "m/1",
@@ -161,6 +165,82 @@ def test_output_rules_see_only_scored_rows() -> None:
 def test_bad_scores(policy: str, outcomes: list[str]) -> None:
     rows, _ = run(make_spec(on_bad_score=policy), make_batch([float("inf")]))
     assert [r["_outcome"] for r in rows] == outcomes
+
+
+LOOKUP = make_lookup([0.5, 1.5, 2.5]).SerializeToString()
+
+
+def make_ids(values: list[int]) -> pa.RecordBatch:
+    return make_batch([0.0] * len(values)).set_column(2, "a", pa.array(values, pa.int64()))
+
+
+def make_lookup_spec(**changes: Any) -> KernelSpec:
+    return make_spec(
+        features=(FeatureSpec(name="a", on_null="quarantine"),),
+        inputs=(InputSpec(tensor="x", dtype="tensor(int64)", features=("a",), rank=1),),
+        model_sha256=hashlib.sha256(LOOKUP).hexdigest(),
+        **changes,
+    )
+
+
+@pytest.mark.parametrize("batch_rows", [0, 1, 1000, 4096])
+@pytest.mark.parametrize("poison", [[], [0], [99_999], [50_000], [7, 8], "37 anywhere", "37 together"])
+def test_rows_that_onnx_runtime_refuses_cost_themselves_alone(poison: list[int] | str, batch_rows: int) -> None:
+    n = 100_000 if batch_rows != 1 else 1000
+    places = {"37 anywhere": np.random.default_rng(5).choice(n, 37, replace=False), "37 together": np.arange(n - 37, n)}
+    wrong = np.minimum(places[poison] if isinstance(poison, str) else np.array(poison, int), n - 1)
+    x = np.arange(n) % 3
+    x[wrong] = 99
+    more = {"id": pa.array(np.arange(n)), "tag": pa.repeat("t", n), "a": pa.array(x), "b": pa.nulls(n, pa.float64())}
+
+    batch = pa.RecordBatch.from_pydict(more)
+    out = pa.Table.from_batches(run_kernel(iter([batch]), make_lookup_spec(batch_rows=batch_rows), lambda: LOOKUP, "w"))
+    tally = Tally.from_json(out.column("_tally")[-1].as_py())
+
+    scored = out.filter(pc.equal(out["_outcome"], "scored"))
+    aside = out.filter(pc.equal(out["_outcome"], "quarantined")).to_pylist()
+    right = np.delete(np.arange(n), wrong)
+    assert np.array_equal(scored["id"].to_numpy(), right)
+    assert np.array_equal(scored["y"].to_numpy(), (right % 3) + np.float32(0.5))
+    assert sorted(row["id"] for row in aside) == sorted(wrong.tolist())
+    assert {(row["_stage"], *kinds(row)) for row in aside} <= {("output", "unscorable y")}
+    assert all("idx=99 must be within" in row["_reasons"][0]["error"] for row in aside)
+    assert (tally.read, tally.scored, tally.to_model, tally.failed_rows) == (n, len(right), len(right), len(wrong))
+    assert tally.split_batches <= 2 * len(wrong) * 17
+
+
+def test_rows_that_are_refused_meet_other_reasons_and_rules() -> None:
+    rules = (make_rule("between", "a", max=1), make_rule("between", "y", "output", max=1))
+    rows, tally = run(make_lookup_spec(rules=rules), make_ids([2, 1, 0, -9]), model=LOOKUP)
+    assert {row["id"]: kinds(row) for row in rows} == {
+        0: ["expect_between a"],
+        1: ["expect_between y"],
+        2: [],
+        3: ["unscorable y"],
+    }
+    assert tally.rules["output[0]"] == (2, 1)
+
+
+def test_a_batch_of_refused_rows_alone() -> None:
+    rows, tally = run(make_lookup_spec(), make_ids([9]), model=LOOKUP)
+    assert ([kinds(row) for row in rows], tally.scored, tally.runtime()["failed_rows"]) == ([["unscorable y"]], 0, 1)
+
+
+@pytest.mark.parametrize(("limit", "batches"), [(0, [1]), (2, [3]), (2, [2, 1])])
+def test_too_many_refused_rows_end_the_task_without_their_values(limit: int, batches: list[int]) -> None:
+    parts = [make_ids([9] * n) for n in batches]
+    with pytest.raises(ScoringError, match=f"max_failed_rows.*found more than {limit} in one task.*Gather") as caught:
+        run(make_lookup_spec(max_failed_rows=limit), *parts, model=LOOKUP)
+    assert "idx" not in str(caught.value)
+
+
+def test_memory_that_fits_half_a_batch_scores_both_halves() -> None:
+    def call(feeds: Feeds, rows: int) -> list[Any] | Refusal:
+        return [feeds["x"] * 2] if rows <= 3 else Refusal("Failed to allocate memory for requested buffer")
+
+    done = score_pieces(call, {"x": np.arange(10)}, 10, 10, 0)
+    assert (np.concatenate([part[0] for part in done.outputs]).tolist(), done.failed) == ([*range(0, 20, 2)], {})
+    assert done.splits == 3
 
 
 def test_keys_that_are_null_or_doubled_are_set_aside() -> None:

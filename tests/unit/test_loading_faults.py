@@ -41,7 +41,7 @@ CASES: dict[str, tuple[str, Expected]] = {
     ),
     "unknown key, nothing like it": (
         make_text(scoring="scoring: {qqq: 1}"),
-        [("unknown-key", 6, "`scoring.qqq`: no such key; expected device, batch_rows, on_bad_score")],
+        [("unknown-key", 6, "`scoring.qqq`: no such key; expected device, batch_rows, on_bad_score,")],
     ),
     "unknown key in a list": (
         make_text(features="features:\n  columns:\n    - {name: a}\n    - {name: b, sqll: x}"),
@@ -345,6 +345,7 @@ CASES: dict[str, tuple[str, Expected]] = {
     ),
     "percentage": (make_text(checks="checks: {max_quarantine_pct: 101}"), [("out-of-range", 6, "from 0 to 100")]),
     "quarantine rows": (make_text(checks="checks: {max_quarantine_rows: -1}"), [("out-of-range", 6, "0 or more rows")]),
+    "failed rows": (make_text(scoring="scoring: {max_failed_rows: -1}"), [("out-of-range", 6, "0 or more rows")]),
     "batch rows": (make_text(scoring="scoring: {batch_rows: 0}"), [("out-of-range", 6, "'auto' or 1 to 10000000")]),
     "protected setting": (
         make_text(engine="engine: {conf: {spark.sql.ansi.enabled: 'false'}}"),
