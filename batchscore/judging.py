@@ -34,12 +34,14 @@ class Verdict:
         reasons: Rows by reason; a row with two reasons counts in both.
         results: The verdict on every expectation.
         runtime: Workers, providers, versions, latencies, memory.
+        failed_rows: Rows that ONNX Runtime refused on their own.
     """
 
     counts: Mapping[str, int]
     reasons: Mapping[str, int]
     results: tuple[ExpectationResult, ...]
     runtime: Mapping[str, Any]
+    failed_rows: int = 0
 
 
 def judge_stage(spark: SparkSession, prepared: Prepared, stage: Stage) -> Verdict:
@@ -63,7 +65,13 @@ def judge_stage(spark: SparkSession, prepared: Prepared, stage: Stage) -> Verdic
         if suite.queries or suite.gx:
             answers = answer_rest(_frame_of(spark, prepared, stage, place), suite)
         results.extend(judge(suite, tally, answers))
-    return Verdict(counts=counts, reasons=dict(tally.reasons), results=tuple(results), runtime=tally.runtime())
+    return Verdict(
+        counts=counts,
+        reasons=dict(tally.reasons),
+        results=tuple(results),
+        runtime=tally.runtime(),
+        failed_rows=tally.failed_rows,
+    )
 
 
 def stop_reason(prepared: Prepared, verdict: Verdict, standing: Standing, *, force: bool) -> BatchscoreError | None:
@@ -75,9 +83,10 @@ def stop_reason(prepared: Prepared, verdict: Verdict, standing: Standing, *, for
     stopping = [result for result in verdict.results if result.stops]
     if stopping:
         return ChecksFailed(describe_stop(stopping))
-    failed, may_fail = verdict.runtime["failed_rows"], config.scoring.max_failed_rows
-    if failed > may_fail:
-        return ScoringError(too_many_failed(f"{failed}, where {may_fail} may fail", _most(verdict.reasons)))
+    may_fail = config.scoring.max_failed_rows
+    if verdict.failed_rows > may_fail:
+        found = f"{verdict.failed_rows}, where {may_fail} may fail"
+        return ScoringError(too_many_failed(found, _most(verdict.reasons)))
     limit = over_limit(
         counts["quarantined"], counts["read"], config.checks.max_quarantine_pct, config.checks.max_quarantine_rows
     )

@@ -191,10 +191,11 @@ class RunRecord(Shown):
     def _runtime_line(self) -> str | None:
         if not self.runtime:
             return None
-        providers = ", ".join(self.runtime["providers"]) or "no rows scored"
+        shares = self.runtime["devices"].items()
+        devices = ", ".join(f"{device} {100 * share:.3g} %" for device, share in shares) or "no rows scored"
         workers, jobs = len(self.runtime["workers"]), self.runtime.get("spark_jobs")
         version = ", ".join(self.runtime["onnxruntime"])
-        return f"{providers}, ONNX Runtime {version}, {workers} worker{'s' if workers != 1 else ''}, {jobs} Spark jobs"
+        return f"{devices}, ONNX Runtime {version}, {workers} worker{'s' if workers != 1 else ''}, {jobs} Spark jobs"
 
 
 def to_dict(record: Any) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,8 @@ import pyarrow.compute as pc
 
 from batchscore.errors import InputError, ScoringError
 from batchscore.kernel.bisect import Feeds, score_pieces
+from batchscore.kernel.devices import device_of
+from batchscore.kernel.reasons import PLACES, REASON, Failures, make_reason, name_reason
 from batchscore.kernel.rules import evaluate
 from batchscore.kernel.runtime import Refusal, Session, get_session, runtime_version
 from batchscore.kernel.spec import FeatureSpec, KernelSpec
@@ -23,11 +24,6 @@ SCORED = "scored"
 QUARANTINED = "quarantined"
 TALLY = "tally"
 FAILED_BITS = 62  # features per `_failed_<word>` column
-
-REASON = pa.struct(
-    [(name, pa.string()) for name in ("rule", "fingerprint", "column", "severity", "kind", "error")],
-)
-PLACES = ("input", "features", "output")
 
 
 def stage_schema(spec_columns: list[pa.Field], raw: pa.DataType | None) -> pa.Schema:
@@ -63,40 +59,11 @@ def run_kernel(
     task = _Task(spec, load_bytes, pa.ipc.read_schema(pa.py_buffer(spec.schema)))
     for batch in batches:
         if batch.num_rows:
-            yield from task.process(batch)
+            task.tally.bytes_in += batch.nbytes
+            for out in task.process(batch):
+                task.tally.bytes_out += out.nbytes
+                yield out
     yield task.tally_row(worker)
-
-
-@dataclass(slots=True)
-class _Failures:
-    """The rows of one batch that are set aside, by reason: what `_reasons` is built from."""
-
-    rows: int
-    places: list[str] = field(default_factory=list)
-    reasons: list[Mapping[str, str]] = field(default_factory=list)
-    masks: list[np.ndarray] = field(default_factory=list)
-
-    def add(self, place: str, mask: np.ndarray, **reason: str) -> None:
-        self.places.append(place)
-        self.reasons.append(reason)
-        self.masks.append(mask)
-
-    def failed(self) -> np.ndarray:
-        out = np.zeros(self.rows, dtype=bool)
-        for mask in self.masks:
-            out |= mask
-        return out
-
-    def columns(self, chosen: np.ndarray) -> tuple[pa.Array, pa.Array]:
-        """`_stage` and `_reasons` of the chosen rows (positions): the first place that failed, and every reason."""
-        hits = np.stack([mask[chosen] for mask in self.masks], axis=1)  # [rows, reasons]
-        counts = hits.sum(axis=1)
-        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
-        which = pa.array(np.nonzero(hits)[1])
-        reasons = pa.array([dict(reason) for reason in self.reasons], REASON).take(which)
-        order = np.array([PLACES.index(place) for place in self.places])
-        first = np.where(hits, order, len(PLACES)).min(axis=1)
-        return pa.array(PLACES).take(pa.array(first)), pa.ListArray.from_arrays(pa.array(offsets), reasons)
 
 
 class _Task:
@@ -108,13 +75,14 @@ class _Task:
         self.tally = Tally()
         self._load_bytes = load_bytes
         self._session: Session | None = None
+        self._device = ""
         self._tensors = list(dict.fromkeys(output.tensor for output in spec.outputs))
         self._rules = {place: [r for r in spec.rules if r.place == place] for place in PLACES}
         self._tallies = {place: [t for t in spec.tallies if t.place == place] for place in PLACES}
 
     def process(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         columns = {name: batch.column(i) for i, name in enumerate(batch.schema.names)}
-        failures = _Failures(batch.num_rows)
+        failures = Failures(batch.num_rows)
         self.tally.read += batch.num_rows
         self._check_lookups(columns)
         self._check_keys(columns, failures)
@@ -138,16 +106,16 @@ class _Task:
                 "Make its keys unique upstream, or look up as of a time (at, known_at, max_age)."
             )
 
-    def _check_keys(self, columns: Mapping[str, pa.Array], failures: _Failures) -> None:
+    def _check_keys(self, columns: Mapping[str, pa.Array], failures: Failures) -> None:
         for key in self.spec.keys:
             if columns[key].null_count:
-                failures.add("input", _bools(columns[key].is_null()), **_reason("null_key", key))
+                failures.add("input", _bools(columns[key].is_null()), **make_reason("null_key", key))
         if self.spec.duplicates:
             mask = _bools(pc.fill_null(columns["_duplicate"], False))
             if mask.any():
-                failures.add("input", mask, **_reason("duplicate_key", ", ".join(self.spec.keys)))
+                failures.add("input", mask, **make_reason("duplicate_key", ", ".join(self.spec.keys)))
 
-    def _check_rules(self, place: str, columns: Mapping[str, pa.Array], failures: _Failures) -> None:
+    def _check_rules(self, place: str, columns: Mapping[str, pa.Array], failures: Failures) -> None:
         for rule in self._rules[place]:
             mask, evaluated = evaluate(rule, columns)
             count = int(mask.sum())
@@ -165,7 +133,7 @@ class _Task:
         if self._tallies[place]:
             self.tally.add_columns(place, columns, self._tallies[place])
 
-    def _fill_features(self, columns: Mapping[str, pa.Array], failures: _Failures) -> dict[str, pa.Array]:
+    def _fill_features(self, columns: Mapping[str, pa.Array], failures: Failures) -> dict[str, pa.Array]:
         """Features after their null policies; rows that a policy sets aside still hold nulls."""
         out: dict[str, pa.Array] = {}
         dtypes = {name: spec.dtype for spec in self.spec.inputs for name in spec.features}
@@ -178,14 +146,14 @@ class _Task:
                 bits = columns[f"_failed_{word}"].to_numpy(zero_copy_only=False)
                 failed = (bits >> bit) & 1 == 1
                 if failed.any():
-                    failures.add("features", failed, **_reason("not_computable", feature.name))
+                    failures.add("features", failed, **make_reason("not_computable", feature.name))
                     alive &= ~failed
             if column.null_count:
                 column = self._apply_null_policy(feature, column, failed, alive, failures)
             if feature.name in dtypes:
                 over = find_overflows(column, dtypes[feature.name])
                 if over is not None:
-                    failures.add("features", over, **_reason("overflow", feature.name))
+                    failures.add("features", over, **make_reason("overflow", feature.name))
             out[feature.name] = column
         return out
 
@@ -195,7 +163,7 @@ class _Task:
         column: pa.Array,
         failed: np.ndarray | None,
         alive: np.ndarray,
-        failures: _Failures,
+        failures: Failures,
     ) -> pa.Array:
         if feature.on_null == "impute":
             return pc.fill_null(column, pa.scalar(feature.impute).cast(column.type))
@@ -208,7 +176,7 @@ class _Task:
             nulls &= ~failed  # they have their reason already
         if feature.on_null == "quarantine":
             if nulls.any():
-                failures.add("features", nulls, **_reason("null", feature.name))
+                failures.add("features", nulls, **make_reason("null", feature.name))
             return column
         count = int((nulls & alive).sum())
         if count:
@@ -219,11 +187,12 @@ class _Task:
         return column
 
     def _score(
-        self, features: Mapping[str, pa.Array], alive: np.ndarray, failures: _Failures
+        self, features: Mapping[str, pa.Array], alive: np.ndarray, failures: Failures
     ) -> tuple[dict[str, pa.Array], np.ndarray]:
         """Scores, and the positions of the rows that have one."""
         if self._session is None:
             self._session, built = get_session(self.spec.model_sha256, self.spec.device, self._load_bytes)
+            self._device = device_of(self._session.providers)
             self.tally.add_session(self._session.providers, runtime_version(), self._session.build_s if built else None)
         if len(alive) < failures.rows:
             index = pa.array(alive)
@@ -250,13 +219,13 @@ class _Task:
         started = time.perf_counter()
         outcome = self._session.run(self._tensors, feeds)
         if not isinstance(outcome, Refusal):
-            self.tally.add_batch(time.perf_counter() - started, rows)
+            self.tally.add_batch(time.perf_counter() - started, rows, self._device)
         return outcome
 
-    def _set_failed_aside(self, failed: Mapping[int, str], alive: np.ndarray, failures: _Failures) -> np.ndarray:
+    def _set_failed_aside(self, failed: Mapping[int, str], alive: np.ndarray, failures: Failures) -> np.ndarray:
         """Give the rows that ONNX Runtime refuses their reasons; returns the positions of the others."""
         self.tally.failed_rows += len(failed)
-        reason = _reason("unscorable", ", ".join(spec.column for spec in self.spec.outputs))
+        reason = make_reason("unscorable", ", ".join(spec.column for spec in self.spec.outputs))
         for error in dict.fromkeys(failed.values()):
             mask = np.zeros(failures.rows, dtype=bool)
             mask[alive[[row for row, text in failed.items() if text == error]]] = True
@@ -268,9 +237,9 @@ class _Task:
         columns: Mapping[str, pa.Array],
         scores: Mapping[str, pa.Array],
         alive: np.ndarray,
-        failures: _Failures,
+        failures: Failures,
     ) -> None:
-        own = _Failures(len(alive))
+        own = Failures(len(alive))
         bad = find_bad_scores(list(scores.values())) if self.spec.on_bad_score != "keep" else None
         if bad is not None:
             if self.spec.on_bad_score == "fail":
@@ -278,7 +247,7 @@ class _Task:
                     f"model {self.spec.model_label}: expected finite scores (on_bad_score: fail); found "
                     f"{int(bad.sum())} NaN or infinite in one batch of {len(alive)} rows."
                 )
-            own.add("output", bad, **_reason("bad_score", ", ".join(scores)))
+            own.add("output", bad, **make_reason("bad_score", ", ".join(scores)))
         index = pa.array(alive)
         kept = {name: columns[name].take(index) for name in (*self.spec.keys, *self.spec.passthrough)}
         self._check_rules("output", {**kept, **scores}, own)
@@ -288,7 +257,7 @@ class _Task:
             failures.add(place, whole, **reason)
 
     def _outcomes(
-        self, columns: Mapping[str, pa.Array], scores: Mapping[str, pa.Array], alive: np.ndarray, failures: _Failures
+        self, columns: Mapping[str, pa.Array], scores: Mapping[str, pa.Array], alive: np.ndarray, failures: Failures
     ) -> Iterator[pa.RecordBatch]:
         failed = failures.failed()
         good = ~failed
@@ -306,7 +275,7 @@ class _Task:
         if aside:
             chosen = np.flatnonzero(failed)
             for mask, reason in zip(failures.masks, failures.reasons, strict=True):
-                self.tally.count_reason(_reason_name(reason), int(mask.sum()))
+                self.tally.count_reason(name_reason(reason), int(mask.sum()))
             rows = pa.array(chosen)
             values = {name: columns[name].take(rows) for name in carried}
             values["_stage"], values["_reasons"] = failures.columns(chosen)
@@ -329,16 +298,6 @@ class _Task:
             else:
                 arrays.append(pa.nulls(rows, item.type))
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
-
-
-def _reason(kind: str, column: str) -> dict[str, str]:
-    return {"rule": kind, "fingerprint": "", "column": column, "severity": "critical", "kind": kind}
-
-
-def _reason_name(reason: Mapping[str, str]) -> str:
-    """How a reason is counted: an expectation with its rule id, the rest by kind and column."""
-    name = f"{reason['kind']} {reason['column']}"
-    return name if reason["rule"] == reason["kind"] else f"{reason['rule']} {name}"
 
 
 def _bools(array: pa.Array) -> np.ndarray:

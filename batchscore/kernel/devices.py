@@ -14,6 +14,12 @@ _WANTED = {"cpu": (CPU,), "cuda": (CUDA, CPU), "tensorrt": (TENSORRT, CUDA, CPU)
 _FIRST = {"cpu": CPU, "cuda": CUDA, "tensorrt": TENSORRT}
 
 
+def device_of(providers: Sequence[str]) -> str:
+    """The device that a session with these providers, best first, runs on; the provider's own name for others."""
+    first = providers[0] if providers else "none"
+    return next((device for device, provider in _FIRST.items() if provider == first), first)
+
+
 def choose_providers(device: str, available: Sequence[str]) -> list[str]:
     """The providers to ask for, best first.
 

@@ -16,7 +16,8 @@ from batchscore.kernel.columns import ColumnTally
 from batchscore.kernel.rules import decode
 from batchscore.kernel.spec import TallySpec
 
-_SUMS = "read scored quarantined to_model failed_rows split_batches sessions_built session_build_s".split()
+_COUNTS = ("read", "scored", "quarantined", "to_model", "failed_rows", "split_batches")
+_SUMS = (*_COUNTS, "sessions_built", "session_build_s", "bytes_in", "bytes_out")
 BUCKETS_PER_DECADE = 40  # a quantile is read to within 6 %
 
 
@@ -56,6 +57,36 @@ class Histogram:
 
 
 @dataclass(slots=True)
+class Work:
+    """What one worker process did for a run.
+
+    Attributes:
+        tasks: Tasks that it ran.
+        rows: Rows that it received.
+        bytes_in: Bytes of their Arrow batches.
+        bytes_out: Bytes of the Arrow batches that it gave back.
+        model_s: Seconds in the model.
+        peak_rss_bytes: Its largest resident set.
+    """
+
+    tasks: int = 0
+    rows: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    model_s: float = 0.0
+    peak_rss_bytes: int = 0
+
+    def merge(self, other: Work) -> None:
+        """Add other tasks of the same process."""
+        self.tasks += other.tasks
+        self.rows += other.rows
+        self.bytes_in += other.bytes_in
+        self.bytes_out += other.bytes_out
+        self.model_s += other.model_s
+        self.peak_rss_bytes = max(self.peak_rss_bytes, other.peak_rss_bytes)
+
+
+@dataclass(slots=True)
 class Tally:
     """What one task counted, or many together.
 
@@ -70,12 +101,14 @@ class Tally:
         reasons: Reason to rows.
         columns: Place to column (and condition) to its tally.
         latency: One entry per call of the model.
+        devices: Device to rows that the model scored on it.
         providers: ONNX Runtime provider to tasks that ran with it.
         ort_versions: ONNX Runtime versions.
         sessions_built: Sessions that were built rather than found.
         session_build_s: Seconds that took.
-        peak_rss_bytes: Largest resident set of any worker.
-        workers: Worker processes, `host:pid`.
+        bytes_in: Bytes of the Arrow batches that the task received.
+        bytes_out: Bytes of those that it gave back.
+        workers: Worker process, `host:pid`, to what it did.
     """
 
     read: int = 0
@@ -88,12 +121,14 @@ class Tally:
     reasons: dict[str, int] = field(default_factory=dict)
     columns: dict[str, dict[str, ColumnTally]] = field(default_factory=dict)
     latency: Histogram = field(default_factory=Histogram)
+    devices: dict[str, int] = field(default_factory=dict)
     providers: dict[str, int] = field(default_factory=dict)
     ort_versions: set[str] = field(default_factory=set)
     sessions_built: int = 0
     session_build_s: float = 0.0
-    peak_rss_bytes: int = 0
-    workers: set[str] = field(default_factory=set)
+    bytes_in: int = 0
+    bytes_out: int = 0
+    workers: dict[str, Work] = field(default_factory=dict)
 
     def add_columns(self, place: str, columns: Mapping[str, pa.Array], specs: Sequence[TallySpec]) -> None:
         """Count the columns of one batch that `specs` name."""
@@ -113,8 +148,9 @@ class Tally:
         """Add rows that were set aside for one reason."""
         self.reasons[name] = self.reasons.get(name, 0) + rows
 
-    def add_batch(self, seconds: float, rows: int) -> None:
+    def add_batch(self, seconds: float, rows: int, device: str = "cpu") -> None:
         """Add one call of the model."""
+        self.devices[device] = self.devices.get(device, 0) + rows
         self.latency.add(seconds)
         self.to_model += rows
 
@@ -128,10 +164,10 @@ class Tally:
             self.session_build_s += build_s
 
     def add_worker(self, worker: str) -> None:
-        """Add this process under its name, with its peak memory so far."""
-        self.workers.add(worker)
+        """Name the process that counted this, once its task is done, with its peak memory so far."""
         unit = 1 if sys.platform == "darwin" else 1024  # getrusage counts bytes on macOS, KiB on Linux
-        self.peak_rss_bytes = max(self.peak_rss_bytes, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+        self.workers[worker] = Work(1, self.read, self.bytes_in, self.bytes_out, self.latency.total_s, peak)
 
     def rows_at(self, place: str) -> int:
         """Rows that the checks of a place see."""
@@ -142,8 +178,8 @@ class Tally:
         plain: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
         plain["latency"] = asdict(self.latency)
         plain["columns"] = {p: {n: c.to_plain() for n, c in known.items()} for p, known in self.columns.items()}
-        for name in ("ort_versions", "workers"):
-            plain[name] = sorted(plain[name])
+        plain["ort_versions"] = sorted(self.ort_versions)
+        plain["workers"] = {name: asdict(work) for name, work in self.workers.items()}
         return json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
     @staticmethod
@@ -158,8 +194,8 @@ class Tally:
             place: {name: ColumnTally.from_plain(column) for name, column in columns.items()}
             for place, columns in plain["columns"].items()
         }
-        for name in ("ort_versions", "workers"):
-            plain[name] = set(plain[name])
+        plain["ort_versions"] = set(plain["ort_versions"])
+        plain["workers"] = {name: Work(**work) for name, work in plain["workers"].items()}
         return Tally(**plain)
 
     @staticmethod
@@ -171,19 +207,27 @@ class Tally:
         return whole
 
     def runtime(self) -> dict[str, Any]:
-        """What the audit keeps of the workers: plain JSON, durations in seconds, memory in bytes."""
-        latency = {f"p{q}": self.latency.quantile(q / 100) for q in (50, 95, 99)}
+        """What the audit keeps of the workers: plain JSON, durations in seconds, memory in bytes.
+
+        `devices` are shares of the rows scored; `rows_per_s` are rows scored in a second that one worker spends in the
+        model.
+        """
+        model_s, latency = self.latency.total_s, {f"p{q}": self.latency.quantile(q / 100) for q in (50, 95, 99)}
         return {
-            "workers": sorted(self.workers),
+            "workers": {name: asdict(work) for name, work in sorted(self.workers.items())},
             "onnxruntime": sorted(self.ort_versions),
+            "devices": {device: rows / self.to_model for device, rows in sorted(self.devices.items())},
             "providers": dict(sorted(self.providers.items())),
             "sessions_built": self.sessions_built,
             "session_build_s": self.session_build_s,
             "batches": self.latency.count,
             "split_batches": self.split_batches,
             "failed_rows": self.failed_rows,
-            "batch_latency_s": {**latency, "max": self.latency.max_s, "total": self.latency.total_s},
-            "peak_rss_bytes": self.peak_rss_bytes,
+            "batch_latency_s": {**latency, "max": self.latency.max_s, "total": model_s},
+            "rows_per_s": self.to_model / model_s if model_s else None,
+            "bytes_in": self.bytes_in,
+            "bytes_out": self.bytes_out,
+            "peak_rss_bytes": max((work.peak_rss_bytes for work in self.workers.values()), default=0),
         }
 
     def _add(self, other: Tally) -> None:
@@ -197,9 +241,11 @@ class Tally:
             known = self.columns.setdefault(place, {})
             for column, counted in columns.items():
                 known.setdefault(column, ColumnTally(max_values=counted.max_values)).merge(counted)
+        for device, rows in other.devices.items():
+            self.devices[device] = self.devices.get(device, 0) + rows
         for provider, count in other.providers.items():
             self.providers[provider] = self.providers.get(provider, 0) + count
         self.latency.merge(other.latency)
         self.ort_versions |= other.ort_versions
-        self.workers |= other.workers
-        self.peak_rss_bytes = max(self.peak_rss_bytes, other.peak_rss_bytes)
+        for worker, work in other.workers.items():
+            self.workers.setdefault(worker, Work()).merge(work)

@@ -175,6 +175,7 @@ def test_the_audit_holds_one_record_an_attempt_and_its_chain_holds(small: SmallJ
     assert record["timings_s"]["publish"] > 0
     assert record["model"]["sha256"] == published.model["sha256"] if published.model else False
     assert record["runtime"]["providers"] == {"CPUExecutionProvider": 1}
+    assert record["runtime"]["devices"] == {"cpu": 1.0}
     assert json.loads(rows[1]["record"])["error_type"] == "ChecksFailed"
 
 

@@ -15,7 +15,7 @@ from onnx_models import make_classifier, make_linear, make_lookup
 from batchscore.errors import ModelError, ScoringError
 from batchscore.kernel.batch import run_kernel, stage_schema
 from batchscore.kernel.bisect import Feeds, score_pieces
-from batchscore.kernel.devices import choose_providers, prove_providers
+from batchscore.kernel.devices import choose_providers, device_of, prove_providers
 from batchscore.kernel.runtime import Refusal
 from batchscore.kernel.spec import FeatureSpec, InputSpec, KernelSpec, OutputSpec, RuleSpec
 from batchscore.kernel.tally import Tally
@@ -94,7 +94,10 @@ def test_rows_come_back_once_with_scores_keys_and_passthrough() -> None:
         (0, "t0", 3.0, "scored"),
     ]
     assert (tally.read, tally.scored, tally.quarantined) == (3, 3, 0)
-    assert tally.latency.count == 2 and tally.workers == {"host:1"}
+    assert tally.latency.count == 2
+    work = tally.workers["host:1"]
+    assert (work.tasks, work.rows, work.model_s) == (1, 3, tally.latency.total_s)
+    assert work.bytes_in >= 3 * 3 * 8 and work.bytes_out >= 3 * (8 + 4)
 
 
 @pytest.mark.parametrize("batches", [(), (make_batch([]),)])
@@ -357,6 +360,11 @@ def test_providers_are_chosen(device: str, available: list[str], expected: list[
             choose_providers(device, available)
     else:
         assert choose_providers(device, available) == expected
+
+
+@pytest.mark.parametrize(("providers", "device"), [([CUDA, CPU], "cuda"), ([CPU], "cpu"), (["X"], "X"), ([], "none")])
+def test_a_session_runs_on_the_device_of_its_first_provider(providers: list[str], device: str) -> None:
+    assert device_of(providers) == device
 
 
 def test_a_session_that_fell_back_to_the_cpu_is_refused_under_cuda() -> None:

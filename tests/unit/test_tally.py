@@ -183,23 +183,31 @@ def test_json_is_plain_and_keeps_every_type() -> None:
 
 
 def test_merging_adds_what_tasks_counted() -> None:
-    a, b = Tally(read=3, scored=2, quarantined=1), Tally(read=1, scored=1)
+    a, b = Tally(read=3, scored=2, quarantined=1, bytes_in=30, bytes_out=20), Tally(read=1, scored=1, bytes_in=10)
+    c = Tally(read=5, bytes_in=50)
     a.count_rule("input[0]", 3, 1)
     b.count_rule("input[0]", 1, 0)
     a.count_reason("null_key", 1)
     a.add_session(["CPU"], "1", None)
     b.add_session(["CPU"], "1", 0.25)
-    a.add_batch(0.1, 2)
+    a.add_batch(0.1, 2, "cuda")
     b.add_batch(0.3, 1)
-    for tally, name in ((a, "h:1"), (b, "h:2")):
+    for tally, name in ((a, "h:1"), (b, "h:2"), (c, "h:1")):
         tally.add_worker(name)
-    whole = Tally.merge([a, b])
-    assert (whole.read, whole.scored, whole.quarantined, whole.to_model) == (4, 3, 1, 3)
+    whole = Tally.merge([a, b, c])
+    assert (whole.read, whole.scored, whole.quarantined, whole.to_model) == (9, 3, 1, 3)
     assert whole.rules == {"input[0]": (4, 1)}
     assert whole.reasons == {"null_key": 1}
-    assert (whole.rows_at("input"), whole.rows_at("features"), whole.rows_at("output")) == (4, 4, 3)
+    assert (whole.rows_at("input"), whole.rows_at("features"), whole.rows_at("output")) == (9, 9, 3)
     runtime = whole.runtime()
-    assert runtime["workers"] == ["h:1", "h:2"]
+    known = ("tasks", "rows", "bytes_in", "bytes_out", "model_s")
+    assert {name: tuple(work[key] for key in known) for name, work in runtime["workers"].items()} == {
+        "h:1": (2, 8, 80, 20, 0.1),
+        "h:2": (1, 1, 10, 0, 0.3),
+    }
+    assert (runtime["bytes_in"], runtime["bytes_out"]) == (90, 20)
+    assert runtime["rows_per_s"] == pytest.approx(3 / 0.4)
+    assert runtime["devices"] == {"cpu": 1 / 3, "cuda": 2 / 3}
     assert runtime["providers"] == {"CPU": 2}
     assert (runtime["sessions_built"], runtime["session_build_s"], runtime["batches"]) == (1, 0.25, 2)
     assert runtime["peak_rss_bytes"] > 10_000_000
