@@ -16,6 +16,7 @@ from batchscore.kernel.checking import CheckSpec, run_checks
 from batchscore.kernel.scan import scan_share
 from batchscore.kernel.spec import KernelSpec
 from batchscore.kernel.tally import Tally
+from batchscore.scoring.finders import drop_spark_finders
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -72,6 +73,7 @@ def _map_batches(rows: DataFrame, task: Task, schema: Any) -> DataFrame:
 
 
 def _run_named(batches: Iterator[pa.RecordBatch], *, names: Sequence[str], task: Task) -> Iterator[pa.RecordBatch]:
+    drop_spark_finders()
     return task(pa.RecordBatch.from_arrays(batch.columns, names=list(names)) for batch in batches)
 
 
@@ -98,6 +100,7 @@ def tally_files(
 def _scan_task(
     share: int, *, files: Sequence[str], shares: int, types: Mapping[str, pa.DataType], spec: CheckSpec
 ) -> Any:
+    drop_spark_finders()
     return scan_share(files, share, shares, types, spec)
 
 
