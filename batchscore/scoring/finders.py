@@ -1,4 +1,4 @@
-"""Import finders of a worker: Spark makes every task read its zipped Python again, which costs more than small tasks."""
+"""Import finders of a worker: Spark has each task read its zipped Python again, which costs more than a small task."""
 
 from __future__ import annotations
 
