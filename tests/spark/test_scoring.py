@@ -49,7 +49,7 @@ def make_spec(model: bytes, **changes: Any) -> KernelSpec:
 
 @pytest.mark.parametrize("partitions", [50, pytest.param(2000, marks=pytest.mark.slow)])
 def test_many_partitions_build_at_most_one_session_a_worker(partitions: int, spark: SparkSession) -> None:
-    model = make_lookup([0.5, 1.5, 2.5]).SerializeToString()
+    model = make_lookup([0.5, 1.5, 2.5, partitions]).SerializeToString()  # no other test has built its session
     rows = spark.range(0, 3 * partitions, 1, partitions).selectExpr("id", "id % 3 as a")
 
     scored = score_rows(spark, rows, make_spec(model), model).where("_outcome = 'tally'").collect()
