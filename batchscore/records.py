@@ -191,8 +191,12 @@ class RunRecord(Shown):
     def _runtime_line(self) -> str | None:
         if not self.runtime:
             return None
-        shares = self.runtime["devices"].items()
-        devices = ", ".join(f"{device} {100 * share:.3g} %" for device, share in shares) or "no rows scored"
+        shares = self.runtime.get("devices")
+        if shares is None:  # older records have providers alone
+            shown = list(self.runtime["providers"])
+        else:
+            shown = [f"{device} {100 * share:.3g} %" for device, share in shares.items()]
+        devices = ", ".join(shown) or "no rows scored"
         workers, jobs = len(self.runtime["workers"]), self.runtime.get("spark_jobs")
         version = ", ".join(self.runtime["onnxruntime"])
         return f"{devices}, ONNX Runtime {version}, {workers} worker{'s' if workers != 1 else ''}, {jobs} Spark jobs"

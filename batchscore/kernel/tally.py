@@ -148,7 +148,7 @@ class Tally:
         """Add rows that were set aside for one reason."""
         self.reasons[name] = self.reasons.get(name, 0) + rows
 
-    def add_batch(self, seconds: float, rows: int, device: str = "cpu") -> None:
+    def add_batch(self, seconds: float, rows: int, device: str) -> None:
         """Add one call of the model."""
         self.devices[device] = self.devices.get(device, 0) + rows
         self.latency.add(seconds)

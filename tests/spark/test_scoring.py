@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pytest
+from kernel_specs import make_kernel_spec
 from onnx_models import make_lookup
 
 from batchscore.errors import ScoringError
 from batchscore.failures import retell
-from batchscore.kernel.batch import stage_schema
 from batchscore.kernel.spec import FeatureSpec, InputSpec, KernelSpec, OutputSpec
 from batchscore.kernel.tally import Tally
 from batchscore.scoring.udf import score_rows
@@ -22,29 +21,16 @@ if TYPE_CHECKING:
 FIELDS = [pa.field("id", pa.int64()), pa.field("y", pa.float32())]
 
 
-def make_spec(model: bytes, **changes: Any) -> KernelSpec:
-    """Keys `id`, one int64 feature `a` into the input `x`, the output `y`."""
-    values: dict[str, Any] = {
-        "keys": ("id",),
-        "passthrough": (),
-        "rules": (),
-        "tallies": (),
-        "features": (FeatureSpec(name="a", on_null="quarantine"),),
-        "inputs": (InputSpec(tensor="x", dtype="tensor(int64)", features=("a",), rank=1),),
-        "outputs": (OutputSpec(column="y", tensor="y", index=None, dtype="tensor(float)"),),
-        "on_bad_score": "quarantine",
-        "batch_rows": 0,
-        "max_failed_rows": 0,
-        "device": "auto",
-        "model_sha256": hashlib.sha256(model).hexdigest(),
-        "model_label": "m/1",
-        "raw": False,
-        "duplicates": False,
-        "failed": False,
-        "doubled": False,
-        "schema": stage_schema(FIELDS, None).serialize().to_pybytes(),
-    }
-    return KernelSpec(**{**values, **changes})
+def make_spec(model: bytes, device: str = "auto") -> KernelSpec:
+    """One int64 feature `a` into the input `x`, the output `y`."""
+    return make_kernel_spec(
+        model,
+        FIELDS,
+        features=(FeatureSpec(name="a", on_null="quarantine"),),
+        inputs=(InputSpec(tensor="x", dtype="tensor(int64)", features=("a",), rank=1),),
+        outputs=(OutputSpec(column="y", tensor="y", index=None, dtype="tensor(float)"),),
+        device=device,
+    )
 
 
 @pytest.mark.parametrize("partitions", [50, pytest.param(2000, marks=pytest.mark.slow)])

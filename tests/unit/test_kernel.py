@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from kernel_specs import make_kernel_spec
 from onnx_models import make_classifier, make_linear, make_lookup
 
 from batchscore.errors import ModelError, ScoringError
@@ -41,26 +42,12 @@ def make_rule(kind: str, column: str, place: str = "input", on_row_fail: str = "
 
 def make_spec(**changes: Any) -> KernelSpec:
     values: dict[str, Any] = {
-        "keys": ("id",),
         "passthrough": ("tag",),
-        "rules": (),
-        "tallies": (),
         "features": (FeatureSpec(name="a", on_null="quarantine"), FeatureSpec(name="b", on_null="quarantine")),
         "inputs": (InputSpec(tensor="x", dtype="tensor(float)", features=("a", "b"), rank=2),),
         "outputs": (OutputSpec(column="y", tensor="y", index=None, dtype="tensor(float)"),),
-        "on_bad_score": "quarantine",
-        "batch_rows": 0,
-        "max_failed_rows": 100,
-        "device": "cpu",
-        "model_sha256": hashlib.sha256(MODEL).hexdigest(),
-        "model_label": "m/1",
-        "raw": False,
-        "duplicates": False,
-        "failed": False,
-        "doubled": False,
-        "schema": stage_schema(FIELDS, None).serialize().to_pybytes(),
     }
-    return KernelSpec(**{**values, **changes})
+    return make_kernel_spec(MODEL, FIELDS, **{**values, **changes})
 
 
 def make_batch(a: list[Any], b: list[Any] | None = None, **more: pa.Array) -> pa.RecordBatch:

@@ -169,7 +169,7 @@ def test_json_is_plain_and_keeps_every_type() -> None:
         for name in values
     ]
     tally.add_columns("input", columns, specs)
-    tally.add_batch(0.01, 2)
+    tally.add_batch(0.01, 2, "cpu")
     tally.add_session(["CPUExecutionProvider"], "1.32.0", 0.5)
     tally.add_worker("host:1")
     text = tally.to_json()
@@ -191,7 +191,7 @@ def test_merging_adds_what_tasks_counted() -> None:
     a.add_session(["CPU"], "1", None)
     b.add_session(["CPU"], "1", 0.25)
     a.add_batch(0.1, 2, "cuda")
-    b.add_batch(0.3, 1)
+    b.add_batch(0.3, 1, "cpu")
     for tally, name in ((a, "h:1"), (b, "h:2"), (c, "h:1")):
         tally.add_worker(name)
     whole = Tally.merge([a, b, c])

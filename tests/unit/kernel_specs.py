@@ -1,0 +1,33 @@
+"""A kernel's spec that asks for nothing but scores, for tests to add to."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import pyarrow as pa
+
+from batchscore.kernel.batch import stage_schema
+from batchscore.kernel.spec import KernelSpec
+
+
+def make_kernel_spec(model: bytes, fields: list[pa.Field], **changes: Any) -> KernelSpec:
+    """Keys `id`; no rules and tallies; `features`, `inputs` and `outputs` are among `changes`."""
+    values: dict[str, Any] = {
+        "keys": ("id",),
+        "passthrough": (),
+        "rules": (),
+        "tallies": (),
+        "on_bad_score": "quarantine",
+        "batch_rows": 0,
+        "max_failed_rows": 100,
+        "device": "cpu",
+        "model_sha256": hashlib.sha256(model).hexdigest(),
+        "model_label": "m/1",
+        "raw": False,
+        "duplicates": False,
+        "failed": False,
+        "doubled": False,
+        "schema": stage_schema(fields, None).serialize().to_pybytes(),
+    }
+    return KernelSpec(**{**values, **changes})
