@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from batchscore.errors import ConfigError
-from batchscore.patterns import OUTPUT_SELECTOR, RESERVED_PREFIX
+from batchscore.patterns import RESERVED_PREFIX
 from batchscore.records import PinnedModel, TensorSpec
+from batchscore.selectors import parse_selector
 
 OPEN = "CHOOSE"
 MOST_OUTPUTS = 10
@@ -244,8 +245,10 @@ def _draft_model(model: PinnedModel, wishes: Wishes) -> _Part:
 
 def _selectors(tensor: TensorSpec) -> list[tuple[str, str]]:
     """Column name and selector of each value that one tensor gives for a row."""
-    if not tensor.dtype.startswith("tensor(") or not OUTPUT_SELECTOR.match(tensor.name) or len(tensor.shape) > 2:
+    if parse_selector(tensor.name) is None or not tensor.dtype.startswith(("tensor(", "seq(map(")):
         return []
+    if len(tensor.shape) > 2 or tensor.dtype.startswith("seq("):
+        return [(tensor.name, tensor.name)]
     width = tensor.shape[1] if len(tensor.shape) == 2 else 1
     if width == 1:
         return [(tensor.name, tensor.name)]

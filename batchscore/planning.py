@@ -20,14 +20,14 @@ from batchscore.features.build import FeatureRows, build_features
 from batchscore.features.lookups import add_lookups, flag_doubled
 from batchscore.intervals import Interval
 from batchscore.kernel.batch import stage_schema
-from batchscore.kernel.spec import InputSpec, KernelSpec, OutputSpec
-from batchscore.kernel.tensors import ARROW_TYPES
+from batchscore.kernel.scores import column_type
+from batchscore.kernel.spec import KernelSpec, ModelSpec
 from batchscore.keys import digest_key, key_material
 from batchscore.pinning import ModelBytes, pin_input, pin_job_model, pin_lookups
 from batchscore.records import PinnedModel, PinnedTable
 from batchscore.references import resolve
 from batchscore.results import Place
-from batchscore.scoring.preflight import match_inputs, match_outputs
+from batchscore.scoring.preflight import match_model
 from batchscore.tables.read import mark_duplicates, missing_columns, quote, read_interval, read_pinned
 
 if TYPE_CHECKING:
@@ -105,15 +105,15 @@ def prepare(spark: SparkSession, job: Job, interval: Interval, *, model: ModelBy
     types = dict(zip(schema.names, schema.types, strict=True))
     compiled["features"] = ready_place(config, loaded.get("features"), features.rows)
     features = flag_features(spark, features, compiled["features"])
-    inputs = match_inputs(pinned_model, config.model, features.features, types)
     carried = [*config.input.key, *config.output.passthrough]
-    outputs = match_outputs(pinned_model, config.model, carried)
-    scored = [pa.field(n, types[n]) for n in carried] + [pa.field(o.column, ARROW_TYPES[o.dtype]) for o in outputs]
+    matched = match_model(pinned_model, config.model, features.features, types, carried)
+    scored = [pa.field(n, types[n]) for n in carried]
+    scored += [pa.field(output.column, column_type(output)) for output in matched.outputs]
     fields = _spark_fields(scored)
     scores = spark.createDataFrame([], StructType(list(fields)))
     compiled["output"] = ready_place(config, loaded.get("output"), scores)
     suites: dict[Place, CompiledSuite] = {p: c for p in PLACES if (c := compiled[p]) is not None}
-    spec = _kernel_spec(config, pinned_model, features, suites, inputs, outputs, types, scored)
+    spec = _kernel_spec(config, features, suites, matched, types, scored)
     digests = {place: suite.suite.sha256 for place, suite in suites.items()}
     material = key_material(config, interval, pinned, lookups, pinned_model, digests)
     return Prepared(
@@ -175,11 +175,9 @@ def code_version() -> str:
 
 def _kernel_spec(
     config: JobConfig,
-    model: PinnedModel,
     features: FeatureRows,
     suites: Mapping[Place, CompiledSuite],
-    inputs: tuple[InputSpec, ...],
-    outputs: tuple[OutputSpec, ...],
+    model: ModelSpec,
     types: Mapping[str, pa.DataType],
     scored: list[pa.Field],
 ) -> KernelSpec:
@@ -190,14 +188,11 @@ def _kernel_spec(
         rules=tuple(rule for suite in suites.values() for rule in suite.rules),
         tallies=tuple(tally for suite in suites.values() for tally in suite.tallies),
         features=features.features,
-        inputs=inputs,
-        outputs=outputs,
+        model=model,
         on_bad_score=config.scoring.on_bad_score,
         batch_rows=0 if config.scoring.batch_rows == "auto" else config.scoring.batch_rows,
         max_failed_rows=config.scoring.max_failed_rows,
         device=config.scoring.device,
-        model_sha256=model.sha256,
-        model_label=model.label,
         raw=raw,
         duplicates=config.input.on_duplicate_key == "quarantine",
         failed=features.failed,

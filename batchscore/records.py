@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -11,7 +11,7 @@ from batchscore.rendering import Sheet, Shown
 from batchscore.results import CHECK_COLUMNS, check_lines
 
 SCHEMA_VERSION = 1
-SEMANTICS = 1  # raise when the same config would give other values: it is part of the run key
+SEMANTICS = 2  # raise when the same config would give other values: it is part of the run key
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,6 +54,11 @@ class TensorSpec:
     name: str
     dtype: str
     shape: tuple[int | None, ...]
+
+
+def show_shape(shape: Sequence[int | None]) -> str:
+    """A shape as messages write it: `[N, 3]`, `N` for an open dimension."""
+    return "[" + ", ".join("N" if size is None else str(size) for size in shape) + "]"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

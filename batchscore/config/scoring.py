@@ -59,7 +59,7 @@ class ModelConfig:
     Attributes:
         uri: `models:/name@alias` or `models:/name/version`.
         inputs: ONNX input name to the features it takes; empty: by name, or all features into the only input.
-        outputs: Output column to `tensor` or `tensor[:, k]`; empty: every tensor under its own name.
+        outputs: Output column to an output of the model or a part of it; empty: every output under its own name.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = FORBID

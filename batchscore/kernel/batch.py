@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from batchscore.errors import InputError, ScoringError
-from batchscore.kernel.bisect import Feeds, score_pieces
-from batchscore.kernel.devices import device_of
+from batchscore.kernel.filling import fill_features
 from batchscore.kernel.reasons import PLACES, REASON, Failures, make_reason, name_reason
 from batchscore.kernel.rules import evaluate
-from batchscore.kernel.runtime import Refusal, Session, get_session, runtime_version
-from batchscore.kernel.spec import FeatureSpec, KernelSpec
+from batchscore.kernel.scorer import Scorer
+from batchscore.kernel.scores import find_bad_scores
+from batchscore.kernel.spec import KernelSpec
 from batchscore.kernel.tally import Tally
-from batchscore.kernel.tensors import find_bad_scores, find_overflows, to_column, to_tensor
 
 SCORED = "scored"
 QUARANTINED = "quarantined"
 TALLY = "tally"
-FAILED_BITS = 62  # features per `_failed_<word>` column
 
 
 def stage_schema(spec_columns: list[pa.Field], raw: pa.DataType | None) -> pa.Schema:
@@ -73,10 +69,7 @@ class _Task:
         self.spec = spec
         self.schema = schema
         self.tally = Tally()
-        self._load_bytes = load_bytes
-        self._session: Session | None = None
-        self._device = ""
-        self._tensors = list(dict.fromkeys(output.tensor for output in spec.outputs))
+        self._scorer = Scorer(spec.model, spec.device, spec.batch_rows, spec.max_failed_rows, load_bytes, self.tally)
         self._rules = {place: [r for r in spec.rules if r.place == place] for place in PLACES}
         self._tallies = {place: [t for t in spec.tallies if t.place == place] for place in PLACES}
 
@@ -88,9 +81,9 @@ class _Task:
         self._check_keys(columns, failures)
         self._check_rules("input", columns, failures)
         self._check_rules("features", columns, failures)
-        features = self._fill_features(columns, failures)
+        features = fill_features(self.spec.features, self.spec.model.inputs, columns, failures)
         alive = np.flatnonzero(~failures.failed())
-        scores: dict[str, pa.Array] = {}
+        scores: Mapping[str, pa.Array] = {}
         if len(alive):
             scores, alive = self._score(features, alive, failures)
         if len(alive):
@@ -133,99 +126,21 @@ class _Task:
         if self._tallies[place]:
             self.tally.add_columns(place, columns, self._tallies[place])
 
-    def _fill_features(self, columns: Mapping[str, pa.Array], failures: Failures) -> dict[str, pa.Array]:
-        """Features after their null policies; rows that a policy sets aside still hold nulls."""
-        out: dict[str, pa.Array] = {}
-        dtypes = {name: spec.dtype for spec in self.spec.inputs for name in spec.features}
-        alive = ~failures.failed()
-        for feature in self.spec.features:
-            column = columns[feature.name]
-            failed = None
-            if feature.failed_bit is not None:
-                word, bit = divmod(feature.failed_bit, FAILED_BITS)
-                bits = columns[f"_failed_{word}"].to_numpy(zero_copy_only=False)
-                failed = (bits >> bit) & 1 == 1
-                if failed.any():
-                    failures.add("features", failed, **make_reason("not_computable", feature.name))
-                    alive &= ~failed
-            if column.null_count:
-                column = self._apply_null_policy(feature, column, failed, alive, failures)
-            if feature.name in dtypes:
-                over = find_overflows(column, dtypes[feature.name])
-                if over is not None:
-                    failures.add("features", over, **make_reason("overflow", feature.name))
-            out[feature.name] = column
-        return out
-
-    def _apply_null_policy(
-        self,
-        feature: FeatureSpec,
-        column: pa.Array,
-        failed: np.ndarray | None,
-        alive: np.ndarray,
-        failures: Failures,
-    ) -> pa.Array:
-        if feature.on_null == "impute":
-            return pc.fill_null(column, pa.scalar(feature.impute).cast(column.type))
-        if feature.on_null == "nan":
-            if not pa.types.is_floating(column.type):
-                column = column.cast(pa.float64())
-            return pc.fill_null(column, pa.scalar(float("nan"), column.type))
-        nulls = _bools(column.is_null())
-        if failed is not None:
-            nulls &= ~failed  # they have their reason already
-        if feature.on_null == "quarantine":
-            if nulls.any():
-                failures.add("features", nulls, **make_reason("null", feature.name))
-            return column
-        count = int((nulls & alive).sum())
-        if count:
-            raise ScoringError(
-                f"feature '{feature.name}': expected no nulls (on_null: fail); found {count} in one batch of "
-                f"{len(column)} rows. Mend the input, or choose on_null: quarantine, nan or impute."
-            )
-        return column
-
     def _score(
         self, features: Mapping[str, pa.Array], alive: np.ndarray, failures: Failures
-    ) -> tuple[dict[str, pa.Array], np.ndarray]:
+    ) -> tuple[Mapping[str, pa.Array], np.ndarray]:
         """Scores, and the positions of the rows that have one."""
-        if self._session is None:
-            self._session, built = get_session(self.spec.model_sha256, self.spec.device, self._load_bytes)
-            self._device = device_of(self._session.providers)
-            self.tally.add_session(self._session.providers, runtime_version(), self._session.build_s if built else None)
         if len(alive) < failures.rows:
             index = pa.array(alive)
             features = {name: column.take(index) for name, column in features.items()}
-        feeds = {spec.tensor: to_tensor(spec, features) for spec in self.spec.inputs}
-        step, limit = self.spec.batch_rows or len(alive), self.spec.max_failed_rows
-        done = score_pieces(self._call, feeds, len(alive), step, limit, self.tally.failed_rows)
-        self.tally.split_batches += done.splits
-        if done.failed:
-            alive = self._set_failed_aside(done.failed, alive, failures)
-        if not len(alive):
-            return {}, alive
-        tensors = {
-            name: parts[0] if len(parts) == 1 else np.concatenate(parts)
-            for name, *parts in zip(self._tensors, *done.outputs, strict=True)
-        }
-        scores = {
-            spec.column: to_column(spec, np.asarray(tensors[spec.tensor]), len(alive)) for spec in self.spec.outputs
-        }
-        return scores, alive
-
-    def _call(self, feeds: Feeds, rows: int) -> list[Any] | Refusal:
-        assert self._session is not None
-        started = time.perf_counter()
-        outcome = self._session.run(self._tensors, feeds)
-        if not isinstance(outcome, Refusal):
-            self.tally.add_batch(time.perf_counter() - started, rows, self._device)
-        return outcome
+        scores = self._scorer.score(features, len(alive))
+        if scores.failed:
+            alive = self._set_failed_aside(scores.failed, alive, failures)
+        return scores.columns, alive
 
     def _set_failed_aside(self, failed: Mapping[int, str], alive: np.ndarray, failures: Failures) -> np.ndarray:
         """Give the rows that ONNX Runtime refuses their reasons; returns the positions of the others."""
-        self.tally.failed_rows += len(failed)
-        reason = make_reason("unscorable", ", ".join(spec.column for spec in self.spec.outputs))
+        reason = make_reason("unscorable", ", ".join(spec.column for spec in self.spec.model.outputs))
         for error in dict.fromkeys(failed.values()):
             mask = np.zeros(failures.rows, dtype=bool)
             mask[alive[[row for row, text in failed.items() if text == error]]] = True
@@ -244,7 +159,7 @@ class _Task:
         if bad is not None:
             if self.spec.on_bad_score == "fail":
                 raise ScoringError(
-                    f"model {self.spec.model_label}: expected finite scores (on_bad_score: fail); found "
+                    f"model {self.spec.model.label}: expected finite scores (on_bad_score: fail); found "
                     f"{int(bad.sum())} NaN or infinite in one batch of {len(alive)} rows."
                 )
             own.add("output", bad, **make_reason("bad_score", ", ".join(scores)))

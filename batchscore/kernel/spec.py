@@ -89,36 +89,74 @@ class FeatureSpec:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InputSpec:
-    """One ONNX input: the features that make it up, stacked as columns where there are several.
+    """One ONNX input and the features that make it up.
 
     Attributes:
         tensor: ONNX input name.
         dtype: ONNX Runtime's type string, such as `tensor(float)`.
         features: Feature names, in order.
-        rank: 1 for `[n]`, 2 for `[n, f]`.
+        shape: The input's dimensions, the batch first; None where the model leaves one open.
+        stacked: Whether the features lie side by side along the last dimension; else the one feature is all of it.
+        depth: How many arrays deep the features' values lie: 0 for plain columns.
     """
 
     tensor: str
     dtype: str
     features: tuple[str, ...]
-    rank: int
+    shape: tuple[int | None, ...]
+    stacked: bool = False
+    depth: int = 0
+
+    @property
+    def item(self) -> tuple[int | None, ...]:
+        """What one row of one feature has as its shape."""
+        return self.shape[1:-1] if self.stacked else self.shape[1:]
+
+    @property
+    def flat(self) -> bool:
+        """Whether a feature holds the values of several dimensions in one array, the last dimension fastest."""
+        return self.depth == 1 and len(self.item) > 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OutputSpec:
-    """One output column: a tensor, or one column of it.
+    """One output column: a tensor, or a part of it.
 
     Attributes:
         column: Output column name.
         tensor: ONNX output name.
-        index: Column of a rank-2 tensor; None takes the whole tensor, of one value a row.
-        dtype: ONNX Runtime's type string.
+        dtype: ONNX Runtime's type string of the values.
+        picks: For each dimension after the batch the position to take, or None for all of them as an array; None for
+            one value a row, whatever the tensor's rank.
+        key_dtype: The type string of the keys, where the output is a map for each row (`ZipMap`); else empty.
+        key: The key to take; None for the whole map.
     """
 
     column: str
     tensor: str
-    index: int | None
     dtype: str
+    picks: tuple[int | None, ...] | None = None
+    key_dtype: str = ""
+    key: int | str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelSpec:
+    """One model and how rows meet it.
+
+    Attributes:
+        sha256: Digest that its bytes must have on the worker.
+        label: `name/version`, for messages.
+        inputs: Tensors to build.
+        outputs: Columns to make.
+        batch: Rows that one call must have; None where the model leaves that open.
+    """
+
+    sha256: str
+    label: str
+    inputs: tuple[InputSpec, ...]
+    outputs: tuple[OutputSpec, ...]
+    batch: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -131,14 +169,11 @@ class KernelSpec:
         rules: Row rules of all places.
         tallies: Column sums of all places.
         features: Features with null policies.
-        inputs: Tensors to build.
-        outputs: Columns to make.
+        model: The model.
         on_bad_score: `quarantine`, `keep` or `fail` for NaN and infinite scores.
         batch_rows: Rows in one ONNX Runtime call; 0 takes the Arrow batch as it comes.
         max_failed_rows: Rows of a task that ONNX Runtime may refuse on their own.
         device: `auto`, `cpu`, `cuda` or `tensorrt`.
-        model_sha256: Digest that the model bytes must have on the worker.
-        model_label: `name/version`, for messages.
         raw: Whether the batch carries the whole input row in a struct column `_raw`.
         duplicates: Whether the batch carries `_duplicate`, true where the key is not unique.
         failed: Whether the batch carries `_failed`, bits of features that could not be computed.
@@ -151,14 +186,11 @@ class KernelSpec:
     rules: tuple[RuleSpec, ...]
     tallies: tuple[TallySpec, ...]
     features: tuple[FeatureSpec, ...]
-    inputs: tuple[InputSpec, ...]
-    outputs: tuple[OutputSpec, ...]
+    model: ModelSpec
     on_bad_score: str
     batch_rows: int
     max_failed_rows: int
     device: str
-    model_sha256: str
-    model_label: str
     raw: bool
     duplicates: bool
     failed: bool

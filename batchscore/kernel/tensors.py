@@ -1,16 +1,16 @@
-"""Arrow arrays to tensors and back: no copy where dtypes agree, no loss in silence where they do not."""
+"""Arrow arrays to tensors: no copy where dtypes agree, no loss in silence where they do not."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from batchscore.errors import ScoringError
-from batchscore.kernel.spec import InputSpec, OutputSpec
+from batchscore.kernel.nested import unnest
+from batchscore.kernel.spec import InputSpec
 
 # ONNX Runtime's type strings to numpy; source: https://onnxruntime.ai/docs/api/python/api_summary.html
 DTYPES: dict[str, Any] = {
@@ -28,20 +28,7 @@ DTYPES: dict[str, Any] = {
     "tensor(bool)": np.bool_,
     "tensor(string)": np.object_,
 }
-ARROW_TYPES: dict[str, pa.DataType] = {
-    "tensor(float)": pa.float32(),
-    "tensor(double)": pa.float64(),
-    "tensor(float16)": pa.float32(),
-    "tensor(int8)": pa.int8(),
-    "tensor(int16)": pa.int16(),
-    "tensor(int32)": pa.int32(),
-    "tensor(int64)": pa.int64(),
-    "tensor(uint8)": pa.int16(),
-    "tensor(uint16)": pa.int32(),
-    "tensor(uint32)": pa.int64(),
-    "tensor(bool)": pa.bool_(),
-    "tensor(string)": pa.string(),
-}
+FLOATS = ("tensor(float)", "tensor(double)", "tensor(float16)")
 
 
 def find_overflows(column: pa.Array, dtype: str) -> np.ndarray | None:
@@ -71,71 +58,64 @@ def find_overflows(column: pa.Array, dtype: str) -> np.ndarray | None:
     return over if over.any() else None
 
 
-def to_tensor(spec: InputSpec, columns: Mapping[str, pa.Array]) -> np.ndarray:
-    """Stack feature columns into one model input.
+def find_lossy(column: pa.Array, dtype: str) -> np.ndarray | None:
+    """Rows whose whole number a floating-point tensor holds only rounded, such as 16,777,217 in a `tensor(float)`.
 
     Args:
-        spec: Which features, in which order, as which type.
-        columns: Feature name to [n] values without nulls (NaN stands for null where the policy says so).
+        column: [n] numbers, nulls allowed.
+        dtype: ONNX Runtime's type string.
 
     Returns:
-        [n] for rank 1, else [n, f], C-contiguous. One float32 column of a float input is not copied.
+        [n] bool, or None where there is none.
     """
-    dtype = DTYPES[spec.dtype]
-    arrays = [_column(columns[name], dtype) for name in spec.features]
-    if spec.rank == 1:
-        return arrays[0]
-    if len(arrays) == 1:
-        return arrays[0].reshape(-1, 1)
-    out = np.empty((len(arrays[0]), len(arrays)), dtype=dtype)
-    for position, array in enumerate(arrays):
-        out[:, position] = array
+    target = np.dtype(DTYPES[dtype])
+    if target.kind != "f" or not pa.types.is_integer(column.type):
+        return None
+    exact = 2 ** (np.finfo(target).nmant + 1)  # every whole number up to here has a value of its own
+    extremes = pc.min_max(column)
+    low, high = extremes["min"].as_py(), extremes["max"].as_py()
+    if low is None or (-exact <= low and high <= exact):
+        return None
+    values = _numbers(column)
+    with np.errstate(over="ignore"):
+        rounded = values.astype(target).astype(np.float64)
+    held = rounded < 2.0**63  # the double above the largest bigint would wrap around
+    back = np.where(held, rounded, 0.0).astype(np.int64)
+    lossy = ~held | (back != values)
+    return lossy if lossy.any() else None
+
+
+def to_tensor(spec: InputSpec, columns: Mapping[str, pa.Array]) -> np.ndarray:
+    """Build one model input from its feature columns.
+
+    Args:
+        spec: Which features, in which order, as which type and shape.
+        columns: Feature name to [n] values without nulls (NaN stands for null where the policy says so); arrays of
+            one shape.
+
+    Returns:
+        [n, *item] of the one feature, or [n, *item, f] of f features side by side, C-contiguous. One float32 column
+        of a float input is not copied.
+    """
+    blocks = [_block(spec, columns[name]) for name in spec.features]
+    if not spec.stacked:
+        return blocks[0]
+    if len(blocks) == 1:
+        return blocks[0].reshape(*blocks[0].shape, 1)
+    out = np.empty((*blocks[0].shape, len(blocks)), dtype=DTYPES[spec.dtype])
+    for position, block in enumerate(blocks):
+        out[..., position] = block
     return out
 
 
-def to_column(spec: OutputSpec, tensor: np.ndarray, rows: int) -> pa.Array:
-    """One output column from a model output.
-
-    Args:
-        spec: Which tensor, which column of it.
-        tensor: [n], [n, 1] or [n, k].
-        rows: n, as given to the model.
-
-    Raises:
-        ScoringError: The tensor has another number of rows, or not the rank that the selector needs.
-    """
-    shape = tensor.shape
-    if not shape or shape[0] != rows:
-        raise ScoringError(f"model output '{spec.tensor}': expected {rows} rows; found shape {list(shape)}.")
-    if spec.index is not None:
-        if tensor.ndim != 2 or spec.index >= shape[1]:
-            raise ScoringError(
-                f"model output '{spec.tensor}': expected at least {spec.index + 1} columns for "
-                f"'{spec.column}'; found shape {list(shape)}."
-            )
-        values = tensor[:, spec.index]
-    else:
-        if tensor.ndim > 2 or (tensor.ndim == 2 and shape[1] != 1):
-            raise ScoringError(
-                f"model output '{spec.tensor}': expected one value a row for '{spec.column}'; found shape "
-                f"{list(shape)}. Name a column of it, as '{spec.tensor}[:, 0]'."
-            )
-        values = tensor.reshape(rows)
-    target = ARROW_TYPES[spec.dtype]
-    if values.dtype == object or pa.types.is_string(target):
-        return pa.array(values.tolist(), target)
-    return pa.array(np.ascontiguousarray(values)).cast(target)
-
-
-def find_bad_scores(columns: Sequence[pa.Array]) -> np.ndarray | None:
-    """Rows in which any floating-point score is NaN or infinite: [n] bool, or None where there is none."""
-    bad: np.ndarray | None = None
-    for column in columns:
-        if pa.types.is_floating(column.type):
-            found = ~np.isfinite(column.to_numpy(zero_copy_only=False))
-            if found.any():
-                bad = found if bad is None else bad | found
-    return bad
+def _block(spec: InputSpec, column: pa.Array) -> np.ndarray:
+    dtype = DTYPES[spec.dtype]
+    if not spec.depth:
+        return _values(column, dtype)
+    nested = unnest(column)
+    sizes = nested.shapes[0] if len(column) else np.zeros(spec.depth, dtype=np.int64)
+    shape = [int(size or 0) for size in spec.item] if spec.flat or not len(column) else sizes.tolist()
+    return _values(nested.leaf, dtype).reshape(len(column), *shape)
 
 
 def _numbers(column: pa.Array) -> np.ndarray:
@@ -147,7 +127,7 @@ def _numbers(column: pa.Array) -> np.ndarray:
     return values
 
 
-def _column(column: pa.Array, dtype: Any) -> np.ndarray:
+def _values(column: pa.Array, dtype: Any) -> np.ndarray:
     if pa.types.is_decimal(column.type):
         column = column.cast(pa.float64())
     values = column.to_numpy(zero_copy_only=False)

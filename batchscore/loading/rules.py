@@ -11,8 +11,9 @@ from batchscore.errors import ConfigError
 from batchscore.intervals import Interval, parse_unit
 from batchscore.loading.expectations import find_expectation_faults
 from batchscore.loading.faults import Finding, Path
-from batchscore.patterns import DURATION, MODEL_URI, NAME, OUTPUT_SELECTOR, RESERVED_PREFIX
+from batchscore.patterns import DURATION, MODEL_URI, NAME, RESERVED_PREFIX
 from batchscore.references import TABLE_NAME, has_reference
+from batchscore.selectors import FORM, parse_selector
 
 # Settings that decide values or safety; batchscore sets them itself on its own session.
 PROTECTED_CONF = frozenset(
@@ -179,8 +180,8 @@ def _check_model(job: JobConfig) -> Iterator[Finding]:
         where: Path = ("model", "outputs", name)
         if not name.strip() or name.startswith(RESERVED_PREFIX):
             yield Finding(where, "bad-name", "an output column's name is not empty and does not start with '_'")
-        if not OUTPUT_SELECTOR.match(selector):
-            yield Finding(where, "bad-selector", "expected 'tensor' or 'tensor[:, k]'")
+        if parse_selector(selector) is None:
+            yield Finding(where, "bad-selector", FORM)
 
 
 def _check_model_inputs(job: JobConfig) -> Iterator[Finding]:

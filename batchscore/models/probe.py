@@ -61,7 +61,7 @@ def probe_model(
         except subprocess.TimeoutExpired as error:
             raise ModelError(f"{where}: expected it to load within {wall_s:g} s; it was still loading.") from error
     answer = _answer(child, where, cpu_s, memory_bytes)
-    return _tensors(answer["inputs"]), _tensors(answer["outputs"])
+    return read_tensors(answer["inputs"]), read_tensors(answer["outputs"])
 
 
 def _answer(child: subprocess.CompletedProcess[bytes], where: str, cpu_s: int, memory_bytes: int) -> dict[str, Any]:
@@ -99,5 +99,6 @@ def _short(reason: str) -> str:
     return f"…{text[-_REASON_CHARACTERS:]}" if text.startswith("Traceback") else f"{text[:_REASON_CHARACTERS]}…"
 
 
-def _tensors(described: list[dict[str, Any]]) -> tuple[TensorSpec, ...]:
+def read_tensors(described: list[dict[str, Any]]) -> tuple[TensorSpec, ...]:
+    """Inputs or outputs as the child process describes them."""
     return tuple(TensorSpec(name=t["name"], dtype=t["dtype"], shape=tuple(t["shape"])) for t in described)

@@ -4,16 +4,44 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from batchscore.config import ModelConfig
 from batchscore.errors import ModelError
-from batchscore.kernel.spec import FeatureSpec, InputSpec, OutputSpec
-from batchscore.kernel.tensors import ARROW_TYPES, DTYPES
-from batchscore.patterns import OUTPUT_SELECTOR
-from batchscore.records import PinnedModel, TensorSpec
+from batchscore.kernel.nested import leaf_type
+from batchscore.kernel.spec import FeatureSpec, InputSpec, ModelSpec
+from batchscore.kernel.tensors import DTYPES, FLOATS, find_lossy, find_overflows
+from batchscore.records import PinnedModel, TensorSpec, show_shape
+from batchscore.scoring.selections import match_outputs
+
+_WHOLE_NUMBERS = tuple(dtype for dtype, kind in DTYPES.items() if np.dtype(kind).kind in "iu")
+
+
+def match_model(
+    model: PinnedModel,
+    config: ModelConfig,
+    features: Sequence[FeatureSpec],
+    types: Mapping[str, pa.DataType],
+    taken: Sequence[str],
+) -> ModelSpec:
+    """How rows meet a model.
+
+    Args:
+        model: The pinned model.
+        config: The job's model section.
+        features: The job's features.
+        types: Arrow type of each column that the kernel will see.
+        taken: Names of key and passthrough columns.
+
+    Raises:
+        ModelError: Features, model and output columns do not fit together, with both sides named.
+    """
+    inputs = match_inputs(model, config, features, types)
+    outputs = match_outputs(model, config, taken)
+    batch = _fixed_batch(inputs)
+    return ModelSpec(sha256=model.sha256, label=model.label, inputs=inputs, outputs=outputs, batch=batch)
 
 
 def match_inputs(
@@ -38,7 +66,11 @@ def match_inputs(
     specs = []
     for tensor in model.inputs:
         names = wanted[tensor.name]
-        _check_shape(tensor, names)
+        if tensor.dtype not in DTYPES:
+            raise ModelError(
+                f"model input '{tensor.name}': expected numbers, booleans or strings; found {tensor.dtype}. "
+                "Export the model without it."
+            )
         for name in names:
             if name not in known:
                 near = get_close_matches(name, list(known), n=1)
@@ -47,40 +79,10 @@ def match_inputs(
                     f"model input '{tensor.name}': expected feature '{name}'; the job has no such feature.{hint} "
                     f"Add it under features.columns."
                 )
-            _check_type(tensor, known[name], types[name])
-        rank = len(tensor.shape)
-        specs.append(InputSpec(tensor=tensor.name, dtype=tensor.dtype, features=tuple(names), rank=rank))
-    return tuple(specs)
-
-
-def match_outputs(model: PinnedModel, config: ModelConfig, taken: Sequence[str]) -> tuple[OutputSpec, ...]:
-    """The output columns: from `model.outputs`, or every tensor of one value a row under its own name.
-
-    Args:
-        model: The pinned model.
-        config: The job's model section.
-        taken: Names of key and passthrough columns.
-
-    Raises:
-        ModelError: A selector names no such tensor or column, a type has no column type, or a name is taken.
-    """
-    tensors = {tensor.name: tensor for tensor in model.outputs}
-    selectors = config.outputs or {name: name for name in tensors}
-    specs = []
-    for column, selector in selectors.items():
-        found = OUTPUT_SELECTOR.match(selector)
-        assert found is not None  # find_faults has checked the form
-        name, index = found[1].strip(), int(found[2]) if found[2] is not None else None
-        where = f"model.outputs.{column}"
-        if name not in tensors:
-            raise ModelError(f"{where}: expected an output of the model ({', '.join(tensors)}); found '{name}'.")
-        _check_output(where, tensors[name], index, bool(config.outputs))
-        if column in taken or column.startswith("_"):
-            raise ModelError(
-                f"{where}: output column '{column}' collides with a key, passthrough or reserved column. "
-                "Name it under model.outputs."
-            )
-        specs.append(OutputSpec(column=column, tensor=name, index=index, dtype=tensors[name].dtype))
+        spec = _fit_shape(tensor, names, types)
+        for name in names:
+            _check_type(tensor, known[name], leaf_type(types[name])[0])
+        specs.append(spec)
     return tuple(specs)
 
 
@@ -114,22 +116,49 @@ def _wanted(model: PinnedModel, config: ModelConfig, names: list[str]) -> dict[s
     return {tensors[0]: names}
 
 
-def _check_shape(tensor: TensorSpec, names: Sequence[str]) -> None:
-    where = f"model input '{tensor.name}'"
-    if tensor.dtype not in DTYPES:
-        raise ModelError(f"{where}: expected a plain tensor; found {tensor.dtype}. Export the model without it.")
-    if len(tensor.shape) not in (1, 2):
-        raise ModelError(f"{where}: expected shape [N] or [N, F]; found {_shape(tensor.shape)}.")
-    if tensor.shape[0] is not None:
+def _fit_shape(tensor: TensorSpec, names: Sequence[str], types: Mapping[str, pa.DataType]) -> InputSpec:
+    where, shape, count = f"model input '{tensor.name}'", tensor.shape, len(names)
+    depths = {name: leaf_type(types[name])[1] for name in names}
+    depth, rank = depths[names[0]], len(shape)
+    if not rank:
+        raise ModelError(f"{where}: expected a batch as its first dimension; found a single value. Export it with one.")
+    if len(set(depths.values())) > 1:
+        found = ", ".join(f"{name} {types[name]}" for name in names)
+        raise ModelError(f"{where}: expected features that are all arrays of one depth, or none; found {found}.")
+    stacked = depth == rank - 2 and (count > 1 or depth == 0 or shape[-1] in (None, 1))
+    whole = depth == rank - 1 and count == 1
+    flat = depth == 1 and count == 1 and rank > 2 and None not in shape[1:]
+    if not (stacked or whole or flat):
+        _refuse_shape(where, shape, names, types)
+    width = shape[-1] if stacked else 1
+    if width is not None and width != count:
         raise ModelError(
-            f"{where}: expected an open batch dimension; found {_shape(tensor.shape)}. Export it with a dynamic batch."
+            f"{where}: expected {width} feature{'s' if width != 1 else ''}; found {count} ({', '.join(names)}). "
+            "Make features.columns or model.inputs agree with the model."
         )
-    width = tensor.shape[1] if len(tensor.shape) == 2 else 1
-    if width is not None and width != len(names):
+    return InputSpec(
+        tensor=tensor.name, dtype=tensor.dtype, features=tuple(names), shape=shape, stacked=stacked, depth=depth
+    )
+
+
+def _refuse_shape(
+    where: str, shape: Sequence[int | None], names: Sequence[str], types: Mapping[str, pa.DataType]
+) -> None:
+    if len(shape) == 1 and len(names) > 1:
         raise ModelError(
-            f"{where}: expected {width} feature{'s' if width != 1 else ''}; found {len(names)} "
-            f"({', '.join(names)}). Make features.columns or model.inputs agree with the model."
+            f"{where}: expected 1 feature; found {len(names)} ({', '.join(names)}). "
+            "Make features.columns or model.inputs agree with the model."
         )
+    if len(shape) <= 2:
+        form = "one value a row" if len(shape) == 1 else "numbers, one feature for each column, or one array a row"
+    else:
+        depth = len(shape) - 1
+        form = (
+            f"one feature of arrays {depth} deep, one of flat arrays where every size is fixed, or features of arrays "
+            f"{depth - 1} deep side by side"
+        )
+    found = ", ".join(f"{name} {types[name]}" for name in names)
+    raise ModelError(f"{where} of shape {show_shape(shape)}: expected {form}; found {found}. Reshape it in its `sql`.")
 
 
 def _check_type(tensor: TensorSpec, feature: FeatureSpec, found: pa.DataType) -> None:
@@ -140,42 +169,55 @@ def _check_type(tensor: TensorSpec, feature: FeatureSpec, found: pa.DataType) ->
         fits = text
     elif tensor.dtype == "tensor(bool)":
         fits = boolean
-    elif tensor.dtype in ("tensor(float)", "tensor(double)", "tensor(float16)"):
+    elif tensor.dtype in FLOATS:
         fits = number or boolean
     else:
         fits = pa.types.is_integer(found) or boolean
     if not fits:
-        raise ModelError(f"{where}: found type {found}, which does not fit. Cast it in the feature's `sql`.")
-    floats = tensor.dtype in ("tensor(float)", "tensor(double)", "tensor(float16)")
-    if feature.on_null == "nan" and not floats:
+        raise ModelError(
+            f"{where}: found type {found}, which does not fit. Say what is meant in the feature's `sql`"
+            f"{_advise(tensor.dtype, found, feature.name)}."
+        )
+    if feature.on_null == "nan" and tensor.dtype not in FLOATS:
         raise ModelError(f"{where}: `on_null: nan` needs a floating-point input. Choose quarantine, fail or impute.")
     if feature.on_null == "impute":
-        try:
-            pa.scalar(feature.impute).cast(found)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            raise ModelError(
-                f"{where}: `impute` expects a value of type {found}; found {type(feature.impute).__name__}. "
-                "Give one that fits."
-            ) from error
+        _check_impute(where, tensor.dtype, feature, found)
 
 
-def _check_output(where: str, tensor: TensorSpec, index: int | None, named: bool) -> None:
-    advice = "" if named else " Name the columns you want under model.outputs."
-    if tensor.dtype not in ARROW_TYPES:
+def _advise(dtype: str, found: pa.DataType, name: str) -> str:
+    """The expression that says most often what is meant, where there is one."""
+    column = name if name.isidentifier() else f"`{name}`"
+    rules = (
+        (pa.types.is_date, "number", f"unix_date({column})"),
+        (pa.types.is_timestamp, "tensor(int64)", f"unix_micros({column})"),
+        (pa.types.is_timestamp, "number", f"unix_micros({column}) / 1e6"),
+        (pa.types.is_string, "number", f"cast({column} as double)"),
+        (pa.types.is_floating, "whole", f"cast(round({column}) as bigint)"),
+        (pa.types.is_decimal, "whole", f"cast(round({column}) as bigint)"),
+        (pa.types.is_integer, "tensor(bool)", f"{column} <> 0"),
+    )
+    for fits, takes, expression in rules:
+        wanted = {"number": (*FLOATS, *_WHOLE_NUMBERS), "whole": _WHOLE_NUMBERS}.get(takes, (takes,))
+        if fits(found) and dtype in wanted:
+            return f", such as '{expression}'"
+    return f", such as 'cast({column} as string)'" if dtype == "tensor(string)" else ""
+
+
+def _check_impute(where: str, dtype: str, feature: FeatureSpec, found: pa.DataType) -> None:
+    try:
+        value = pa.array([feature.impute]).cast(found)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise ModelError(
-            f"{where}: expected a plain tensor; found {tensor.dtype}. Export without ZipMap (zipmap=False).{advice}"
-        )
-    width = tensor.shape[1] if len(tensor.shape) == 2 else 1
-    if index is None and (len(tensor.shape) > 2 or (width is not None and width != 1)):
-        raise ModelError(
-            f"{where}: expected one value a row; tensor '{tensor.name}' has shape {_shape(tensor.shape)}. "
-            f"Name a column of it, as '{tensor.name}[:, 0]'.{advice}"
-        )
-    if index is not None and (len(tensor.shape) != 2 or (width is not None and index >= width)):
-        raise ModelError(
-            f"{where}: expected a column of '{tensor.name}' of shape {_shape(tensor.shape)}; found index {index}."
-        )
+            f"{where}: `impute` expects a value of type {found}; found {type(feature.impute).__name__}. "
+            "Give one that fits."
+        ) from error
+    if find_overflows(value, dtype) is not None or find_lossy(value, dtype) is not None:
+        raise ModelError(f"{where}: `impute` expects a value that this input can hold; found {feature.impute}.")
 
 
-def _shape(shape: Sequence[Any]) -> str:
-    return "[" + ", ".join("N" if d is None else str(d) for d in shape) + "]"
+def _fixed_batch(inputs: Sequence[InputSpec]) -> int | None:
+    fixed = {spec.tensor: spec.shape[0] for spec in inputs if spec.shape[0] is not None}
+    if len(set(fixed.values())) > 1:
+        found = ", ".join(f"'{tensor}' {rows}" for tensor, rows in fixed.items())
+        raise ModelError(f"model: expected one batch size for all inputs; found {found}. Export with a dynamic batch.")
+    return next(iter(fixed.values()), None)

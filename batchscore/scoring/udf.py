@@ -44,7 +44,7 @@ def score_rows(spark: SparkSession, rows: DataFrame, spec: KernelSpec, model_byt
 
     if len(model_bytes) > MAX_BROADCAST_BYTES:
         raise ModelError(
-            f"model {spec.model_label}: expected at most {MAX_BROADCAST_BYTES} bytes; found {len(model_bytes)}. "
+            f"model {spec.model.label}: expected at most {MAX_BROADCAST_BYTES} bytes; found {len(model_bytes)}. "
             "Models above 2 GiB cannot be broadcast; make it smaller, for example by quantising it."
         )
     broadcast = spark.sparkContext.broadcast(model_bytes)

@@ -27,8 +27,8 @@ def make_spec(model: bytes, device: str = "auto") -> KernelSpec:
         model,
         FIELDS,
         features=(FeatureSpec(name="a", on_null="quarantine"),),
-        inputs=(InputSpec(tensor="x", dtype="tensor(int64)", features=("a",), rank=1),),
-        outputs=(OutputSpec(column="y", tensor="y", index=None, dtype="tensor(float)"),),
+        inputs=(InputSpec(tensor="x", dtype="tensor(int64)", features=("a",), shape=(None,)),),
+        outputs=(OutputSpec(column="y", tensor="y", dtype="tensor(float)"),),
         device=device,
     )
 

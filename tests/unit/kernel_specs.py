@@ -8,11 +8,13 @@ from typing import Any
 import pyarrow as pa
 
 from batchscore.kernel.batch import stage_schema
-from batchscore.kernel.spec import KernelSpec
+from batchscore.kernel.spec import KernelSpec, ModelSpec
 
 
 def make_kernel_spec(model: bytes, fields: list[pa.Field], **changes: Any) -> KernelSpec:
-    """Keys `id`; no rules and tallies; `features`, `inputs` and `outputs` are among `changes`."""
+    """Keys `id`; no rules and tallies; `features`, and `inputs` and `outputs` of the model, are among `changes`."""
+    sha256 = hashlib.sha256(model).hexdigest()
+    parts = {name: changes.pop(name) for name in ("inputs", "outputs", "batch") if name in changes}
     values: dict[str, Any] = {
         "keys": ("id",),
         "passthrough": (),
@@ -22,8 +24,7 @@ def make_kernel_spec(model: bytes, fields: list[pa.Field], **changes: Any) -> Ke
         "batch_rows": 0,
         "max_failed_rows": 100,
         "device": "cpu",
-        "model_sha256": hashlib.sha256(model).hexdigest(),
-        "model_label": "m/1",
+        "model": ModelSpec(sha256=sha256, label="m/1", **parts),
         "raw": False,
         "duplicates": False,
         "failed": False,

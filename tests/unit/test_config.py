@@ -20,7 +20,7 @@ from batchscore.config import (
     yaml_key,
 )
 from batchscore.loading import find_faults
-from batchscore.patterns import DURATION, MODEL_URI, NAME, OUTPUT_SELECTOR, duration_s
+from batchscore.patterns import DURATION, MODEL_URI, NAME, duration_s
 
 JOB = JobConfig(
     job="j",
@@ -38,9 +38,7 @@ def test_duration(text: str, seconds: int) -> None:
     assert duration_s(text) == seconds
 
 
-@pytest.mark.parametrize(
-    ("pattern", "text"), [(NAME, "a"), (DURATION, "6h"), (MODEL_URI, "models:/m/1"), (OUTPUT_SELECTOR, "t[:, 1]")]
-)
+@pytest.mark.parametrize(("pattern", "text"), [(NAME, "a"), (DURATION, "6h"), (MODEL_URI, "models:/m/1")])
 def test_patterns_take_no_line_end(pattern: re.Pattern[str], text: str) -> None:
     assert pattern.match(text)
     assert not pattern.match(text + "\n")
@@ -65,23 +63,6 @@ def test_patterns_take_no_line_end(pattern: re.Pattern[str], text: str) -> None:
 )
 def test_model_uri(uri: str, groups: tuple[str | None, ...] | None) -> None:
     found = MODEL_URI.match(uri)
-    assert (found.groups() if found else None) == groups
-
-
-@pytest.mark.parametrize(
-    ("selector", "groups"),
-    [
-        ("variable", ("variable", None)),
-        ("probabilities[:, 1]", ("probabilities", "1")),
-        ("probabilities[:,12]", ("probabilities", "12")),
-        ("probabilities[1]", None),
-        ("probabilities[:, -1]", None),
-        ("probabilities[:, 1", None),
-        ("", None),
-    ],
-)
-def test_output_selector(selector: str, groups: tuple[str | None, ...] | None) -> None:
-    found = OUTPUT_SELECTOR.match(selector)
     assert (found.groups() if found else None) == groups
 
 

@@ -142,8 +142,9 @@ def test_features_by_signature_or_input(
         pytest.param((tensor("flight_id", None),), {"flight_id_score": "flight_id"}, id="the key's name"),
         pytest.param((tensor("output-0/y:0", None, 1),), {"output_0_y_0": "output-0/y:0"}, id="a name of an exporter"),
         pytest.param((tensor("y", None, None),), {}, id="unknown width"),
-        pytest.param((tensor("y", None, 2, 2), tensor("y[0]", None)), {}, id="of no use"),
-        pytest.param((tensor("p", None, dtype="seq(map(int64,tensor(float)))"),), {}, id="a map"),
+        pytest.param((tensor("y", None, 2, 2),), {"y": "y"}, id="an array a row"),
+        pytest.param((tensor("p", None, dtype="seq(map(int64,tensor(float)))"),), {"p": "p"}, id="a map"),
+        pytest.param((tensor("p", None, dtype="seq(tensor(float))"), tensor("y[0]", None)), {}, id="of no use"),
     ],
 )
 def test_outputs(tmp_path: Path, outputs: tuple[TensorSpec, ...], wanted: dict[str, str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +19,7 @@ from batchscore.kernel.devices import choose_providers, device_of, prove_provide
 from batchscore.kernel.runtime import Refusal
 from batchscore.kernel.spec import FeatureSpec, InputSpec, KernelSpec, OutputSpec, RuleSpec
 from batchscore.kernel.tally import Tally
-from batchscore.kernel.tensors import find_overflows, to_column, to_tensor
+from batchscore.kernel.tensors import find_overflows, to_tensor
 
 MODEL = make_linear([1.0, 10.0]).SerializeToString()
 FIELDS = [pa.field("id", pa.int64()), pa.field("tag", pa.string()), pa.field("y", pa.float32())]
@@ -40,14 +39,14 @@ def make_rule(kind: str, column: str, place: str = "input", on_row_fail: str = "
     )
 
 
-def make_spec(**changes: Any) -> KernelSpec:
+def make_spec(model: bytes = MODEL, **changes: Any) -> KernelSpec:
     values: dict[str, Any] = {
         "passthrough": ("tag",),
         "features": (FeatureSpec(name="a", on_null="quarantine"), FeatureSpec(name="b", on_null="quarantine")),
-        "inputs": (InputSpec(tensor="x", dtype="tensor(float)", features=("a", "b"), rank=2),),
-        "outputs": (OutputSpec(column="y", tensor="y", index=None, dtype="tensor(float)"),),
+        "inputs": (InputSpec(tensor="x", dtype="tensor(float)", features=("a", "b"), shape=(None, 2), stacked=True),),
+        "outputs": (OutputSpec(column="y", tensor="y", dtype="tensor(float)"),),
     }
-    return make_kernel_spec(MODEL, FIELDS, **{**values, **changes})
+    return make_kernel_spec(model, FIELDS, **{**values, **changes})
 
 
 def make_batch(a: list[Any], b: list[Any] | None = None, **more: pa.Array) -> pa.RecordBatch:
@@ -166,9 +165,9 @@ def make_ids(values: list[int]) -> pa.RecordBatch:
 
 def make_lookup_spec(**changes: Any) -> KernelSpec:
     return make_spec(
+        LOOKUP,
         features=(FeatureSpec(name="a", on_null="quarantine"),),
-        inputs=(InputSpec(tensor="x", dtype="tensor(int64)", features=("a",), rank=1),),
-        model_sha256=hashlib.sha256(LOOKUP).hexdigest(),
+        inputs=(InputSpec(tensor="x", dtype="tensor(int64)", features=("a",), shape=(None,)),),
         **changes,
     )
 
@@ -264,48 +263,22 @@ def test_raw_rows_travel_with_the_rows_that_are_set_aside() -> None:
 def test_bytes_that_changed_are_refused_before_a_session_is_built() -> None:
     flipped = bytes([*MODEL[:-1], MODEL[-1] ^ 1])
     with pytest.raises(ModelError, match=r"expected bytes with sha256 .* changed between pin and scoring"):
-        run(make_spec(model_sha256=hashlib.sha256(b"another").hexdigest()), make_batch([1.0]), model=flipped)
+        run(make_spec(b"another"), make_batch([1.0]), model=flipped)
 
 
 def test_a_session_is_built_once_a_worker() -> None:
     model = make_classifier([3.0, 4.0]).SerializeToString()
-    output = OutputSpec(column="y", tensor="probabilities", index=1, dtype="tensor(float)")
-    spec = make_spec(model_sha256=hashlib.sha256(model).hexdigest(), outputs=(output,))
+    output = OutputSpec(column="y", tensor="probabilities", picks=(1,), dtype="tensor(float)")
+    spec = make_spec(model, outputs=(output,))
     built = [run(spec, make_batch([1.0]), model=model)[1].sessions_built for _ in range(3)]
     assert built == [1, 0, 0]
 
 
-OUTPUTS = [
-    (np.ones((3, 2), np.float32), None, r"expected one value a row for 'y'; found shape \[3, 2\]"),
-    (np.ones((3, 2), np.float32), 2, r"expected at least 3 columns for 'y'; found shape \[3, 2\]"),
-    (np.ones((2,), np.float32), None, r"expected 3 rows; found shape \[2\]"),
-]
-
-
-@pytest.mark.parametrize(("tensor", "index", "message"), OUTPUTS)
-def test_outputs_of_another_shape_are_refused(tensor: np.ndarray, index: int | None, message: str) -> None:
-    spec = OutputSpec(column="y", tensor="t", index=index, dtype="tensor(float)")
-    with pytest.raises(ScoringError, match=message):
-        to_column(spec, tensor, 3)
-
-
-COLUMNS = [
-    (np.array([[1], [2]], np.int64), None, "tensor(int64)", [1, 2]),
-    (np.array(["a", "b"], object), None, "tensor(string)", ["a", "b"]),
-    (np.array([[0.0, 1.0], [0.5, 0.5]], np.float64), 1, "tensor(double)", [1.0, 0.5]),
-    (np.array([1.0, 2.0], np.float16), None, "tensor(float16)", [1.0, 2.0]),
-    (np.array([True, False]), None, "tensor(bool)", [True, False]),
-]
-
-
-@pytest.mark.parametrize(("tensor", "index", "dtype", "expected"), COLUMNS)
-def test_outputs_become_columns(tensor: np.ndarray, index: int | None, dtype: str, expected: list[Any]) -> None:
-    assert to_column(OutputSpec(column="y", tensor="t", index=index, dtype=dtype), tensor, 2).to_pylist() == expected
-
-
 def test_one_float32_column_is_not_copied() -> None:
     column = pa.array([1.0, 2.0], pa.float32())
-    tensor = to_tensor(InputSpec(tensor="x", dtype="tensor(float)", features=("a",), rank=2), {"a": column})
+    tensor = to_tensor(
+        InputSpec(tensor="x", dtype="tensor(float)", features=("a",), shape=(None, 1), stacked=True), {"a": column}
+    )
     assert tensor.shape == (2, 1)
     assert tensor.__array_interface__["data"][0] == column.buffers()[1].address
 

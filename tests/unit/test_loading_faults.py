@@ -341,7 +341,7 @@ CASES: dict[str, tuple[str, Expected]] = {
     ),
     "output's selector": (
         make_text(model="model: {uri: models:/m/1, outputs: {p: 'p[1]'}}"),
-        [("bad-selector", 4, "expected 'tensor' or 'tensor[:, k]'")],
+        [("bad-selector", 4, "expected 'tensor', 'tensor[:, k]' with `:` for all of a dimension")],
     ),
     "percentage": (make_text(checks="checks: {max_quarantine_pct: 101}"), [("out-of-range", 6, "from 0 to 100")]),
     "quarantine rows": (make_text(checks="checks: {max_quarantine_rows: -1}"), [("out-of-range", 6, "0 or more rows")]),

@@ -1,0 +1,165 @@
+"""Features as the model takes them: null policies, array shapes, and values that the tensor's type cannot hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from batchscore.errors import ScoringError
+from batchscore.kernel.nested import fill_rows, leaf_type, replace_leaf, unnest
+from batchscore.kernel.reasons import Failures, make_reason
+from batchscore.kernel.spec import FeatureSpec, InputSpec
+from batchscore.kernel.tensors import find_lossy, find_overflows
+
+FAILED_BITS = 62  # features per `_failed_<word>` column
+_LOSSES: tuple[tuple[str, Callable[[pa.Array, str], np.ndarray | None]], ...] = (
+    ("overflow", find_overflows),
+    ("lossy", find_lossy),
+)
+
+
+def fill_features(
+    features: Iterable[FeatureSpec],
+    inputs: Iterable[InputSpec],
+    columns: Mapping[str, pa.Array],
+    failures: Failures,
+) -> dict[str, pa.Array]:
+    """Feature columns after their null policies; rows that are set aside may still hold nulls.
+
+    Args:
+        features: The features and their policies.
+        inputs: The model inputs that take them.
+        columns: [n] values by name.
+        failures: Takes the rows that are set aside, with their reasons.
+
+    Raises:
+        ScoringError: A null under `on_null: fail`, in a row that nothing else sets aside.
+    """
+    out: dict[str, pa.Array] = {}
+    taken = tuple(inputs)
+    alive = ~failures.failed()
+    for feature in features:
+        column = columns[feature.name]
+        failed = _find_failed(feature, columns)
+        if failed is not None:
+            failures.add("features", failed, **make_reason("not_computable", feature.name))
+            alive &= ~failed
+        specs = [spec for spec in taken if feature.name in spec.features]
+        _check_losses(feature, specs, column, failures)
+        whole = column
+        if column.null_count and specs and leaf_type(column.type)[1] and feature.on_null in ("nan", "impute"):
+            whole = _fill_arrays(feature, specs, column)
+        missing = _find_nulls(whole)
+        if missing is not None:
+            whole = _apply_null_policy(feature, whole, missing, failed, alive, failures)
+        _check_shapes(feature, specs, whole, failures)
+        out[feature.name] = whole
+    return out
+
+
+def _find_failed(feature: FeatureSpec, columns: Mapping[str, pa.Array]) -> np.ndarray | None:
+    if feature.failed_bit is None:
+        return None
+    word, bit = divmod(feature.failed_bit, FAILED_BITS)
+    bits = columns[f"_failed_{word}"].to_numpy(zero_copy_only=False)
+    failed: np.ndarray = (bits >> bit) & 1 == 1
+    return failed if failed.any() else None
+
+
+def _check_losses(feature: FeatureSpec, specs: list[InputSpec], column: pa.Array, failures: Failures) -> None:
+    for dtype in dict.fromkeys(spec.dtype for spec in specs):
+        nested = unnest(column) if leaf_type(column.type)[1] else None
+        for kind, find in _LOSSES:
+            found = find(column if nested is None else nested.leaf, dtype)
+            if found is None:
+                continue
+            mask = found
+            if nested is not None:
+                mask = np.zeros(len(column), dtype=bool)
+                mask[nested.rows[found]] = True
+            failures.add("features", mask, **make_reason(kind, feature.name))
+
+
+def _find_nulls(column: pa.Array) -> np.ndarray | None:
+    """Rows that are null, or hold an array with a null in it."""
+    depth = leaf_type(column.type)[1]
+    if not depth and not column.null_count:
+        return None
+    nulls: np.ndarray = column.is_null().to_numpy(zero_copy_only=False)
+    if depth:
+        nested = unnest(column)
+        if nested.leaf.null_count:
+            nulls[nested.rows[nested.leaf.is_null().to_numpy(zero_copy_only=False)]] = True
+    return nulls if nulls.any() else None
+
+
+def _fill_arrays(feature: FeatureSpec, specs: list[InputSpec], column: pa.Array) -> pa.Array:
+    """Null arrays filled with the policy's value, where the model says of which shape they would be."""
+    spec = specs[0]
+    sizes = [size for size in spec.item if size is not None]
+    if len(sizes) < len(spec.item):
+        return column
+    shape = [int(np.prod(sizes))] if spec.flat else sizes
+    value = float("nan") if feature.on_null == "nan" else feature.impute
+    if feature.on_null == "nan":
+        column = _as_floats(column)
+    return fill_rows(column, value, shape)
+
+
+def _apply_null_policy(
+    feature: FeatureSpec,
+    column: pa.Array,
+    nulls: np.ndarray,
+    failed: np.ndarray | None,
+    alive: np.ndarray,
+    failures: Failures,
+) -> pa.Array:
+    if feature.on_null in ("impute", "nan"):
+        column = _as_floats(column) if feature.on_null == "nan" else column
+        leaf = unnest(column).leaf if leaf_type(column.type)[1] else column
+        value = float("nan") if feature.on_null == "nan" else feature.impute
+        filled = replace_leaf(column, pc.fill_null(leaf, pa.scalar(value).cast(leaf.type)))
+        nulls = filled.is_null().to_numpy(zero_copy_only=False)  # null arrays of an open shape
+        if nulls.any():
+            failures.add("features", nulls, **make_reason("null", feature.name))
+        return filled
+    if failed is not None:
+        nulls = nulls & ~failed  # they have their reason already
+    if feature.on_null == "quarantine":
+        if nulls.any():
+            failures.add("features", nulls, **make_reason("null", feature.name))
+        return column
+    count = int((nulls & alive).sum())
+    if count:
+        raise ScoringError(
+            f"feature '{feature.name}': expected no nulls (on_null: fail); found {count} in one batch of "
+            f"{len(column)} rows. Mend the input, or choose on_null: quarantine, nan or impute."
+        )
+    return column
+
+
+def _check_shapes(feature: FeatureSpec, specs: list[InputSpec], column: pa.Array, failures: Failures) -> None:
+    """Set aside the arrays that are not of the shape that the model takes."""
+    if not specs or not leaf_type(column.type)[1]:
+        return
+    shapes = unnest(column).shapes
+    wrong = (shapes < 0).any(axis=1)
+    for spec in specs:
+        sizes = [int(np.prod([size or 0 for size in spec.item]))] if spec.flat else list(spec.item)
+        for place, size in enumerate(sizes):
+            if size is not None:
+                wrong |= shapes[:, place] != size
+    wrong &= ~column.is_null().to_numpy(zero_copy_only=False)
+    if wrong.any():
+        failures.add("features", wrong, **make_reason("bad_shape", feature.name))
+
+
+def _as_floats(column: pa.Array) -> pa.Array:
+    kind, depth = leaf_type(column.type)
+    if pa.types.is_floating(kind):
+        return column
+    leaf = unnest(column).leaf if depth else column
+    return replace_leaf(column, leaf.cast(pa.float64(), safe=False))
