@@ -13,7 +13,7 @@ from batchscore.checks.compiled import FLAG_PREFIXES, CompiledSuite, columns_nee
 from batchscore.checks.flags import build_flags
 from batchscore.checks.ready import ready_suite
 from batchscore.checks.suite import PLACES, load_suites
-from batchscore.config import FeatureConfig, Job, JobConfig
+from batchscore.config import FeatureConfig, Job, JobConfig, ScoringConfig
 from batchscore.errors import InputError
 from batchscore.expectations import Suite
 from batchscore.features.build import FeatureRows, build_features
@@ -21,13 +21,14 @@ from batchscore.features.lookups import add_lookups, flag_doubled
 from batchscore.intervals import Interval
 from batchscore.kernel.batch import stage_schema
 from batchscore.kernel.scores import column_type
-from batchscore.kernel.spec import KernelSpec, ModelSpec
+from batchscore.kernel.spec import KernelSpec, ModelSpec, SessionSpec
 from batchscore.keys import digest_key, key_material
 from batchscore.pinning import ModelBytes, pin_input, pin_job_model, pin_lookups
 from batchscore.records import PinnedModel, PinnedTable
 from batchscore.references import resolve
 from batchscore.results import Place
 from batchscore.scoring.preflight import match_model
+from batchscore.scoring.resources import parse_size
 from batchscore.tables.read import mark_duplicates, missing_columns, quote, read_interval, read_pinned
 
 if TYPE_CHECKING:
@@ -192,12 +193,29 @@ def _kernel_spec(
         on_bad_score=config.scoring.on_bad_score,
         batch_rows=0 if config.scoring.batch_rows == "auto" else config.scoring.batch_rows,
         max_failed_rows=config.scoring.max_failed_rows,
-        device=config.scoring.device,
+        session=_session_spec(config.scoring),
         raw=raw,
         duplicates=config.input.on_duplicate_key == "quarantine",
         failed=features.failed,
         doubled="_doubled" in types,
         schema=stage_schema(scored, types["_raw"] if raw else None).serialize().to_pybytes(),
+    )
+
+
+def _session_spec(scoring: ScoringConfig) -> SessionSpec:
+    gpu = scoring.gpu
+    return SessionSpec(
+        device=scoring.device,
+        threads=scoring.threads,
+        arena=scoring.arena,
+        optimization=scoring.optimization,
+        gpu_memory_bytes=parse_size(gpu.memory_limit),
+        tf32=gpu.tf32,
+        fp16=gpu.fp16,
+        engine_cache=gpu.engine_cache or "",
+        sessions_per_device=gpu.sessions_per_device,
+        gpus_per_task=gpu.per_task,
+        kept=scoring.max_sessions,
     )
 
 

@@ -69,6 +69,28 @@ class ModelConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class GpuConfig:
+    """How a GPU is used, where scoring runs on one.
+
+    Attributes:
+        per_task: GPUs that each task asks Spark for on a cluster; a fraction lets tasks share one.
+        sessions_per_device: Workers that may share a GPU in local mode, where Spark does not hand GPUs out.
+        memory_limit: Most memory of one session's arena, such as `8g`; none for no limit.
+        tf32: Whether float32 products may be computed in TF32: faster, with 10 bits of mantissa.
+        fp16: Whether TensorRT may compute in half precision.
+        engine_cache: Folder in which TensorRT keeps built engines, on the workers' own disks.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
+    per_task: float = 1.0
+    sessions_per_device: int = 4
+    memory_limit: str | None = None
+    tf32: bool = False
+    fp16: bool = False
+    engine_cache: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ScoringConfig:
     """How batches meet the model.
 
@@ -77,6 +99,11 @@ class ScoringConfig:
         batch_rows: Rows given to one ONNX Runtime call.
         on_bad_score: What becomes of a row whose score is NaN or infinite.
         max_failed_rows: Rows that ONNX Runtime may refuse on their own, and that are set aside, before the run fails.
+        threads: Threads of one ONNX Runtime call.
+        arena: Whether ONNX Runtime keeps CPU memory for the next call.
+        optimization: How far ONNX Runtime rewrites the graph.
+        max_sessions: ONNX Runtime sessions that a worker keeps; the one unused longest is let go.
+        gpu: How a GPU is used.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
@@ -84,6 +111,11 @@ class ScoringConfig:
     batch_rows: int | Literal["auto"] = "auto"
     on_bad_score: Literal["quarantine", "keep", "fail"] = "quarantine"
     max_failed_rows: int = 100
+    threads: int = 1
+    arena: bool = True
+    optimization: Literal["none", "basic", "extended", "all"] = "all"
+    max_sessions: int = 8
+    gpu: GpuConfig = GpuConfig()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -36,7 +36,11 @@ def stage_schema(spec_columns: list[pa.Field], raw: pa.DataType | None) -> pa.Sc
 
 
 def run_kernel(
-    batches: Iterator[pa.RecordBatch], spec: KernelSpec, load_bytes: Callable[[], bytes], worker: str
+    batches: Iterator[pa.RecordBatch],
+    spec: KernelSpec,
+    load_bytes: Callable[[], bytes],
+    worker: str,
+    address: int | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Check, score and tally a task's batches; every row comes back once, and one tally row comes last.
 
@@ -46,13 +50,14 @@ def run_kernel(
         spec: What to do.
         load_bytes: Gives the model's bytes.
         worker: Name of this worker process, `host:pid`.
+        address: The GPU that Spark gave the task, if it gave one.
 
     Raises:
         ModelError: The model's bytes changed, or will not load.
         ScoringError: A null under `on_null: fail`, a bad score under `on_bad_score: fail`, or more rows than
             `max_failed_rows` that ONNX Runtime refuses on their own.
     """
-    task = _Task(spec, load_bytes, pa.ipc.read_schema(pa.py_buffer(spec.schema)))
+    task = _Task(spec, load_bytes, address, pa.ipc.read_schema(pa.py_buffer(spec.schema)))
     for batch in batches:
         if batch.num_rows:
             task.tally.bytes_in += batch.nbytes
@@ -65,11 +70,13 @@ def run_kernel(
 class _Task:
     """The state of one task: its session and its tally."""
 
-    def __init__(self, spec: KernelSpec, load_bytes: Callable[[], bytes], schema: pa.Schema) -> None:
+    def __init__(
+        self, spec: KernelSpec, load_bytes: Callable[[], bytes], address: int | None, schema: pa.Schema
+    ) -> None:
         self.spec = spec
         self.schema = schema
         self.tally = Tally()
-        self._scorer = Scorer(spec.model, spec.device, spec.batch_rows, spec.max_failed_rows, load_bytes, self.tally)
+        self._scorer = Scorer(spec.model, spec, address, load_bytes, self.tally)
         self._rules = {place: [r for r in spec.rules if r.place == place] for place in PLACES}
         self._tallies = {place: [t for t in spec.tallies if t.place == place] for place in PLACES}
 

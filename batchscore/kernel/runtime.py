@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,10 +13,25 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from batchscore.errors import ModelError
-from batchscore.kernel.devices import choose_providers, prove_providers
+from batchscore.errors import ModelError, ScoringError
+from batchscore.kernel.devices import (
+    CPU,
+    choose_providers,
+    describe_gpu,
+    prove_providers,
+    provider_options,
+    visible_devices,
+)
+from batchscore.kernel.slots import take_slot
+from batchscore.kernel.spec import SessionSpec
 
 _ERROR_CHARACTERS = 300
+_LEVELS = {
+    "none": "ORT_DISABLE_ALL",
+    "basic": "ORT_ENABLE_BASIC",
+    "extended": "ORT_ENABLE_EXTENDED",
+    "all": "ORT_ENABLE_ALL",
+}
 _DETAIL = "Status Message:"  # what ONNX Runtime writes before the text of a node, which may quote values
 
 
@@ -41,11 +58,13 @@ class Session:
     Attributes:
         providers: Execution providers, best first, as the session reports them.
         build_s: Seconds that building it took.
+        gpu: The GPU that it runs on, and its libraries; empty on a CPU.
     """
 
     _session: Any
     providers: tuple[str, ...]
     build_s: float
+    gpu: Mapping[str, str]
 
     def run(self, outputs: Sequence[str], feeds: Mapping[str, np.ndarray]) -> list[Any] | Refusal:
         """Score one batch.
@@ -64,15 +83,18 @@ class Session:
         return result
 
 
-_SESSIONS: dict[tuple[str, str], Session] = {}
+_SESSIONS: OrderedDict[tuple[str, SessionSpec, int | None], Session] = OrderedDict()
 
 
-def get_session(model_sha256: str, device: str, load_bytes: Callable[[], bytes]) -> tuple[Session, bool]:
-    """This worker's session for a model, built on first use.
+def get_session(
+    model_sha256: str, spec: SessionSpec, address: int | None, load_bytes: Callable[[], bytes]
+) -> tuple[Session, bool]:
+    """This worker's session for a model, built on first use; beyond `spec.kept`, the one unused longest is let go.
 
     Args:
         model_sha256: Digest that the bytes must have.
-        device: `auto`, `cpu`, `cuda` or `tensorrt`.
+        spec: How ONNX Runtime is set up.
+        address: The GPU that Spark gave the task; None where it gives none.
         load_bytes: Gives the model's bytes; called only when a session must be built.
 
     Returns:
@@ -82,8 +104,9 @@ def get_session(model_sha256: str, device: str, load_bytes: Callable[[], bytes])
         ModelError: The bytes changed since they were pinned, or will not load.
         ScoringError: The session does not run on the device asked for.
     """
-    key = (model_sha256, device)
+    key = (model_sha256, spec, address)
     if key in _SESSIONS:
+        _SESSIONS.move_to_end(key)
         return _SESSIONS[key], False
     model_bytes = load_bytes()
     found = hashlib.sha256(model_bytes).hexdigest()
@@ -92,9 +115,10 @@ def get_session(model_sha256: str, device: str, load_bytes: Callable[[], bytes])
             f"model: expected bytes with sha256 {model_sha256[:16]}…; found {found[:16]}… on this worker. "
             "They changed between pin and scoring; nothing was scored. Run again, and check the storage if it recurs."
         )
-    session = _build(model_bytes, device)
-    _SESSIONS[key] = session
-    return session, True
+    while len(_SESSIONS) >= spec.kept:
+        _SESSIONS.popitem(last=False)
+    _SESSIONS[key] = _build(model_bytes, spec, address)
+    return _SESSIONS[key], True
 
 
 def runtime_version() -> str:
@@ -107,18 +131,48 @@ def available_providers() -> list[str]:
     return [str(provider) for provider in onnxruntime.get_available_providers()]
 
 
-def _build(model_bytes: bytes, device: str) -> Session:
+def _build(model_bytes: bytes, spec: SessionSpec, address: int | None) -> Session:
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1  # one task slot, one thread
+    options.intra_op_num_threads = spec.threads
     options.inter_op_num_threads = 1
+    options.enable_cpu_mem_arena = spec.arena
+    options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, _LEVELS[spec.optimization])
     options.log_severity_level = 4
-    providers = choose_providers(device, onnxruntime.get_available_providers())
+    providers = choose_providers(spec.device, onnxruntime.get_available_providers())
+    gpu = _find_gpu(spec, address) if providers[0] != CPU else None
+    if gpu is None and spec.device == "auto":
+        providers = [CPU]
+    asked = [(provider, provider_options(provider, spec, gpu or 0)) for provider in providers]
     started = time.perf_counter()
     try:
-        session = onnxruntime.InferenceSession(model_bytes, sess_options=options, providers=providers)
+        session = onnxruntime.InferenceSession(model_bytes, sess_options=options, providers=asked)
     except Exception as error:  # see run()
         reason = " ".join(str(error).split())[:_ERROR_CHARACTERS]
         raise ModelError(f"model: ONNX Runtime could not load it on a worker: {reason}") from error
     actual = tuple(session.get_providers())
-    prove_providers(device, actual)
-    return Session(session, actual, time.perf_counter() - started)
+    prove_providers(spec.device, actual)
+    on_gpu = gpu is not None and actual[0] != CPU
+    facts = {**describe_gpu(gpu or 0), **_libraries(), "address": str(gpu)} if on_gpu else {}
+    return Session(session, actual, time.perf_counter() - started, facts)
+
+
+def _find_gpu(spec: SessionSpec, address: int | None) -> int | None:
+    """The GPU that this process may use: the one that Spark gave the task, or a free place on one that it sees."""
+    if address is not None:
+        return address
+    count = visible_devices(os.environ)
+    found = take_slot(count, spec.sessions_per_device) if count else None
+    if count and found is None and spec.device != "auto":
+        raise ScoringError(
+            f"scoring.device: expected a free place on a GPU for every worker; found {count} of them with "
+            f"{spec.sessions_per_device} taken on each. Give the job fewer cores (engine.master: "
+            f"local[{count * spec.sessions_per_device}]), or raise scoring.gpu.sessions_per_device."
+        )
+    return found
+
+
+def _libraries() -> dict[str, str]:
+    """What the GPU build of ONNX Runtime was built for."""
+    names = ("cuda_version", "cudnn_version")
+    known = {name: str(getattr(onnxruntime, name, "")) for name in names}
+    return {"build": str(onnxruntime.get_build_info()), **{name: text for name, text in known.items() if text}}

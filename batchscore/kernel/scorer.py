@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from batchscore.kernel.devices import device_of
 from batchscore.kernel.nested import unnest
 from batchscore.kernel.runtime import Refusal, Session, get_session, runtime_version
 from batchscore.kernel.scores import join_parts, to_column
-from batchscore.kernel.spec import InputSpec, ModelSpec
+from batchscore.kernel.spec import InputSpec, KernelSpec, ModelSpec
 from batchscore.kernel.tally import Tally
 from batchscore.kernel.tensors import to_tensor
 
@@ -37,22 +38,14 @@ class Scorer:
     """One model in one task."""
 
     def __init__(
-        self,
-        model: ModelSpec,
-        device: str,
-        batch_rows: int,
-        max_failed_rows: int,
-        load_bytes: Callable[[], bytes],
-        tally: Tally,
+        self, model: ModelSpec, spec: KernelSpec, address: int | None, load_bytes: Callable[[], bytes], tally: Tally
     ) -> None:
         self.model = model
-        self._device = device
-        self._batch_rows = batch_rows
-        self._max_failed_rows = max_failed_rows
+        self._spec = spec
+        self._address = address
         self._load_bytes = load_bytes
         self._tally = tally
-        self._session: Session | None = None
-        self._runs_on = ""
+        self._counted = False
         self._tensors = list(dict.fromkeys(output.tensor for output in model.outputs))
 
     def score(self, features: Mapping[str, pa.Array], rows: int) -> Scores:
@@ -85,11 +78,10 @@ class Scorer:
         return Scores(joined if any(columns for _, columns in parts) else {}, failed)
 
     def _score_group(self, features: Mapping[str, pa.Array], rows: int) -> tuple[dict[str, pa.Array], dict[int, str]]:
-        if self._session is None:
-            self._open()
+        session = self._open()
         feeds = {spec.tensor: to_tensor(spec, features) for spec in self.model.inputs}
-        step = self.model.batch or self._batch_rows or rows
-        done = score_pieces(self._call, feeds, rows, step, self._max_failed_rows, self._tally.failed_rows)
+        step, limit = self.model.batch or self._spec.batch_rows or rows, self._spec.max_failed_rows
+        done = score_pieces(partial(self._call, session), feeds, rows, step, limit, self._tally.failed_rows)
         self._tally.split_batches += done.splits
         scored = rows - len(done.failed)
         if not scored:
@@ -98,22 +90,25 @@ class Scorer:
         columns = {spec.column: to_column(spec, outputs[spec.tensor], scored) for spec in self.model.outputs}
         return columns, done.failed
 
-    def _open(self) -> None:
-        self._session, built = get_session(self.model.sha256, self._device, self._load_bytes)
-        self._runs_on = device_of(self._session.providers)
-        self._tally.add_session(self._session.providers, runtime_version(), self._session.build_s if built else None)
+    def _open(self) -> Session:
+        """The worker's session; asked for again for each batch, since a worker keeps only so many."""
+        session, built = get_session(self.model.sha256, self._spec.session, self._address, self._load_bytes)
+        if built or not self._counted:
+            build_s = session.build_s if built else None
+            self._tally.add_session(session.providers, runtime_version(), build_s, session.gpu)
+            self._counted = True
+        return session
 
-    def _call(self, feeds: Feeds, rows: int) -> list[Any] | Refusal:
-        assert self._session is not None
+    def _call(self, session: Session, feeds: Feeds, rows: int) -> list[Any] | Refusal:
         batch = self.model.batch
         if batch is not None and rows < batch:
             # Copies of the last row: real values, so that padding is refused only where that row is.
             feeds = {n: np.concatenate([a, np.repeat(a[-1:], batch - rows, axis=0)]) for n, a in feeds.items()}
         started = time.perf_counter()
-        outcome = self._session.run(self._tensors, feeds)
+        outcome = session.run(self._tensors, feeds)
         if isinstance(outcome, Refusal):
             return outcome
-        self._tally.add_batch(time.perf_counter() - started, rows, self._runs_on)
+        self._tally.add_batch(time.perf_counter() - started, rows, device_of(session.providers))
         return [_cut(output, rows, batch) for output in outcome] if batch is not None and rows < batch else outcome
 
 

@@ -160,6 +160,37 @@ class ModelSpec:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SessionSpec:
+    """How ONNX Runtime is set up. Hashable: with a model's digest it tells a worker's sessions apart.
+
+    Attributes:
+        device: `auto`, `cpu`, `cuda` or `tensorrt`.
+        threads: Threads of one call; a task slot is one core, so 1 unless tasks are given more.
+        arena: Whether CPU memory is kept for the next call.
+        optimization: Graph optimisation: `none`, `basic`, `extended` or `all`.
+        gpu_memory_bytes: Most memory that the session's arena may take on a GPU; 0 for no limit.
+        tf32: Whether float32 products may be computed in TF32 on a GPU.
+        fp16: Whether TensorRT may compute in half precision.
+        engine_cache: Folder in which TensorRT keeps built engines; empty for none.
+        sessions_per_device: Workers that may share a device, where Spark does not hand devices out.
+        gpus_per_task: GPUs that a task asks Spark for on a cluster.
+        kept: Sessions that a worker keeps.
+    """
+
+    device: str = "auto"
+    threads: int = 1
+    arena: bool = True
+    optimization: str = "all"
+    gpu_memory_bytes: int = 0
+    tf32: bool = False
+    fp16: bool = False
+    engine_cache: str = ""
+    sessions_per_device: int = 4
+    gpus_per_task: float = 1.0
+    kept: int = 8
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class KernelSpec:
     """Everything the kernel needs besides rows and model bytes.
 
@@ -173,7 +204,7 @@ class KernelSpec:
         on_bad_score: `quarantine`, `keep` or `fail` for NaN and infinite scores.
         batch_rows: Rows in one ONNX Runtime call; 0 takes the Arrow batch as it comes.
         max_failed_rows: Rows of a task that ONNX Runtime may refuse on their own.
-        device: `auto`, `cpu`, `cuda` or `tensorrt`.
+        session: How ONNX Runtime is set up.
         raw: Whether the batch carries the whole input row in a struct column `_raw`.
         duplicates: Whether the batch carries `_duplicate`, true where the key is not unique.
         failed: Whether the batch carries `_failed`, bits of features that could not be computed.
@@ -190,7 +221,7 @@ class KernelSpec:
     on_bad_score: str
     batch_rows: int
     max_failed_rows: int
-    device: str
+    session: SessionSpec
     raw: bool
     duplicates: bool
     failed: bool

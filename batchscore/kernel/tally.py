@@ -67,6 +67,8 @@ class Work:
         bytes_out: Bytes of the Arrow batches that it gave back.
         model_s: Seconds in the model.
         peak_rss_bytes: Its largest resident set.
+        providers: ONNX Runtime's providers in its sessions, best first.
+        gpu: The GPU that it used, its driver and libraries; empty where it used none.
     """
 
     tasks: int = 0
@@ -75,6 +77,8 @@ class Work:
     bytes_out: int = 0
     model_s: float = 0.0
     peak_rss_bytes: int = 0
+    providers: list[str] = field(default_factory=list)
+    gpu: dict[str, str] = field(default_factory=dict)
 
     def merge(self, other: Work) -> None:
         """Add other tasks of the same process."""
@@ -84,6 +88,8 @@ class Work:
         self.bytes_out += other.bytes_out
         self.model_s += other.model_s
         self.peak_rss_bytes = max(self.peak_rss_bytes, other.peak_rss_bytes)
+        self.providers += [provider for provider in other.providers if provider not in self.providers]
+        self.gpu = other.gpu or self.gpu
 
 
 @dataclass(slots=True)
@@ -109,6 +115,7 @@ class Tally:
         bytes_in: Bytes of the Arrow batches that the task received.
         bytes_out: Bytes of those that it gave back.
         workers: Worker process, `host:pid`, to what it did.
+        gpu: The GPU of the task's session.
     """
 
     read: int = 0
@@ -129,6 +136,7 @@ class Tally:
     bytes_in: int = 0
     bytes_out: int = 0
     workers: dict[str, Work] = field(default_factory=dict)
+    gpu: dict[str, str] = field(default_factory=dict)
 
     def add_columns(self, place: str, columns: Mapping[str, pa.Array], specs: Sequence[TallySpec]) -> None:
         """Count the columns of one batch that `specs` name."""
@@ -154,8 +162,11 @@ class Tally:
         self.latency.add(seconds)
         self.to_model += rows
 
-    def add_session(self, providers: Iterable[str], version: str, build_s: float | None) -> None:
+    def add_session(
+        self, providers: Iterable[str], version: str, build_s: float | None, gpu: Mapping[str, str]
+    ) -> None:
         """Add a task's session; `build_s` is None where the worker still had it."""
+        self.gpu = dict(gpu) or self.gpu
         for provider in providers:
             self.providers[provider] = self.providers.get(provider, 0) + 1
         self.ort_versions.add(version)
@@ -167,7 +178,9 @@ class Tally:
         """Name the process that counted this, once its task is done, with its peak memory so far."""
         unit = 1 if sys.platform == "darwin" else 1024  # getrusage counts bytes on macOS, KiB on Linux
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-        self.workers[worker] = Work(1, self.read, self.bytes_in, self.bytes_out, self.latency.total_s, peak)
+        self.workers[worker] = Work(
+            1, self.read, self.bytes_in, self.bytes_out, self.latency.total_s, peak, list(self.providers), self.gpu
+        )
 
     def rows_at(self, place: str) -> int:
         """Rows that the checks of a place see."""

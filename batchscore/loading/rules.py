@@ -34,6 +34,8 @@ PROTECTED_CONF = frozenset(
     }
 )
 MAX_BATCH_ROWS = 10_000_000
+MAX_THREADS = 256
+MAX_SESSIONS = 1000
 _MEMORY = re.compile(r"[1-9][0-9]{0,8}[kmgt]b?", re.IGNORECASE)
 _SECRET_KEY = re.compile(
     r"(password|passwd|secret|token|(access|secret)[._-]?key|account\.key(\..+)?)\Z", re.IGNORECASE
@@ -202,8 +204,24 @@ def _check_limits(job: JobConfig) -> Iterator[Finding]:
         yield Finding(("scoring", "batch_rows"), "out-of-range", f"expected 'auto' or 1 to {MAX_BATCH_ROWS} rows")
     if job.scoring.max_failed_rows < 0:
         yield Finding(("scoring", "max_failed_rows"), "out-of-range", "expected 0 or more rows")
+    for name, least, most in (("threads", 1, MAX_THREADS), ("max_sessions", 1, MAX_SESSIONS)):
+        if not least <= getattr(job.scoring, name) <= most:
+            yield Finding(("scoring", name), "out-of-range", f"expected {least} to {most}")
     if job.output.stage_retention_d < 1:
         yield Finding(("output", "stage_retention_d"), "out-of-range", "expected 1 or more days")
+
+
+def _check_gpu(job: JobConfig) -> Iterator[Finding]:
+    gpu, where = job.scoring.gpu, ("scoring", "gpu")
+    if not (0 < gpu.per_task <= 0.5 or (gpu.per_task >= 1 and gpu.per_task == int(gpu.per_task))):  # Spark's own rule
+        yield Finding((*where, "per_task"), "out-of-range", "expected a share up to 0.5, or a whole number of GPUs")
+    if not 1 <= gpu.sessions_per_device <= MAX_SESSIONS:
+        yield Finding((*where, "sessions_per_device"), "out-of-range", f"expected 1 to {MAX_SESSIONS}")
+    if gpu.memory_limit is not None and not _MEMORY.fullmatch(gpu.memory_limit):
+        yield Finding((*where, "memory_limit"), "bad-size", "expected a size such as '512m' or '8g'")
+    if gpu.engine_cache is not None and not gpu.engine_cache.startswith("/"):
+        expected = "expected an absolute path: the folder lies on the workers, not beside the job file"
+        yield Finding((*where, "engine_cache"), "bad-path", expected)
 
 
 def _check_gates(job: JobConfig) -> Iterator[Finding]:
@@ -290,6 +308,7 @@ _CHECKS: tuple[Callable[[JobConfig], Iterator[Finding]], ...] = (
     _check_model_inputs,
     find_expectation_faults,
     _check_limits,
+    _check_gpu,
     _check_gates,
     _check_engine,
     _check_places,

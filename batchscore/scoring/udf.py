@@ -17,6 +17,7 @@ from batchscore.kernel.scan import scan_share
 from batchscore.kernel.spec import KernelSpec
 from batchscore.kernel.tally import Tally
 from batchscore.scoring.finders import drop_spark_finders
+from batchscore.scoring.resources import task_address, task_profile
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -49,7 +50,8 @@ def score_rows(spark: SparkSession, rows: DataFrame, spec: KernelSpec, model_byt
         )
     broadcast = spark.sparkContext.broadcast(model_bytes)
     schema = from_arrow_schema(pa.ipc.read_schema(pa.py_buffer(spec.schema)))
-    return _map_batches(rows, partial(_score_task, spec=spec, broadcast=broadcast), schema)
+    profile = task_profile(spark, spec.session)
+    return _map_batches(rows, partial(_score_task, spec=spec, broadcast=broadcast), schema, profile)
 
 
 def tally_rows(rows: DataFrame, spec: CheckSpec) -> Tally:
@@ -63,13 +65,13 @@ def tally_rows(rows: DataFrame, spec: CheckSpec) -> Tally:
     return Tally.merge(Tally.from_json(row["_tally"]) for row in told)
 
 
-def _map_batches(rows: DataFrame, task: Task, schema: Any) -> DataFrame:
+def _map_batches(rows: DataFrame, task: Task, schema: Any, profile: Any = None) -> DataFrame:
     """Run a task over the Arrow batches of rows, whatever their columns are called.
 
     PySpark's `mapInArrow` looks columns up by bare names, where a dot means a field of a struct; so they have none.
     """
     placed = rows.toDF(*[f"_{position}" for position in range(len(rows.columns))])
-    return placed.mapInArrow(partial(_run_named, names=rows.columns, task=task), schema)
+    return placed.mapInArrow(partial(_run_named, names=rows.columns, task=task), schema, profile=profile)
 
 
 def _run_named(batches: Iterator[pa.RecordBatch], *, names: Sequence[str], task: Task) -> Iterator[pa.RecordBatch]:
@@ -110,4 +112,4 @@ def _check_task(batches: Iterator[pa.RecordBatch], *, spec: CheckSpec) -> Iterat
 
 def _score_task(batches: Iterator[pa.RecordBatch], *, spec: KernelSpec, broadcast: Any) -> Iterator[pa.RecordBatch]:
     worker = f"{socket.gethostname()}:{os.getpid()}"
-    return run_kernel(batches, spec, lambda: broadcast.value, worker)
+    return run_kernel(batches, spec, lambda: broadcast.value, worker, task_address())

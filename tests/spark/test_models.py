@@ -51,7 +51,8 @@ def make_spec(kind: Kind, rows: DataFrame) -> KernelSpec:
 
 def score(spark: SparkSession, kind: Kind, partitions: int) -> dict[int, dict[str, Any]]:
     """Scores by row number."""
-    table = pa.table({"id": pa.array(range(ROWS), pa.int64()), **kind.columns})
+    count = len(next(iter(kind.columns.values())))
+    table = pa.table({"id": pa.array(range(count), pa.int64()), **kind.columns})
     rows = spark.createDataFrame(table).repartition(partitions, "id")
     spec = make_spec(kind, rows)
     told = score_rows(spark, rows, spec, kind.model).where("_outcome <> 'tally'").toArrow().to_pylist()

@@ -11,7 +11,7 @@ from onnx_models import make_lookup
 
 from batchscore.errors import ScoringError
 from batchscore.failures import retell
-from batchscore.kernel.spec import FeatureSpec, InputSpec, KernelSpec, OutputSpec
+from batchscore.kernel.spec import FeatureSpec, InputSpec, KernelSpec, OutputSpec, SessionSpec
 from batchscore.kernel.tally import Tally
 from batchscore.scoring.udf import score_rows
 
@@ -29,7 +29,7 @@ def make_spec(model: bytes, device: str = "auto") -> KernelSpec:
         features=(FeatureSpec(name="a", on_null="quarantine"),),
         inputs=(InputSpec(tensor="x", dtype="tensor(int64)", features=("a",), shape=(None,)),),
         outputs=(OutputSpec(column="y", tensor="y", dtype="tensor(float)"),),
-        device=device,
+        session=SessionSpec(device=device),
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from batchscore.kernel.batch import stage_schema
-from batchscore.kernel.spec import KernelSpec, ModelSpec
+from batchscore.kernel.spec import KernelSpec, ModelSpec, SessionSpec
 
 
 def make_kernel_spec(model: bytes, fields: list[pa.Field], **changes: Any) -> KernelSpec:
@@ -23,7 +23,7 @@ def make_kernel_spec(model: bytes, fields: list[pa.Field], **changes: Any) -> Ke
         "on_bad_score": "quarantine",
         "batch_rows": 0,
         "max_failed_rows": 100,
-        "device": "cpu",
+        "session": SessionSpec(device="cpu"),
         "model": ModelSpec(sha256=sha256, label="m/1", **parts),
         "raw": False,
         "duplicates": False,

@@ -170,7 +170,7 @@ def test_json_is_plain_and_keeps_every_type() -> None:
     ]
     tally.add_columns("input", columns, specs)
     tally.add_batch(0.01, 2, "cpu")
-    tally.add_session(["CPUExecutionProvider"], "1.32.0", 0.5)
+    tally.add_session(["CPUExecutionProvider"], "1.32.0", 0.5, {})
     tally.add_worker("host:1")
     text = tally.to_json()
     json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
@@ -188,8 +188,8 @@ def test_merging_adds_what_tasks_counted() -> None:
     a.count_rule("input[0]", 3, 1)
     b.count_rule("input[0]", 1, 0)
     a.count_reason("null_key", 1)
-    a.add_session(["CPU"], "1", None)
-    b.add_session(["CPU"], "1", 0.25)
+    a.add_session(["CPU"], "1", None, {})
+    b.add_session(["CPU"], "1", 0.25, {"name": "H100"})
     a.add_batch(0.1, 2, "cuda")
     b.add_batch(0.3, 1, "cpu")
     for tally, name in ((a, "h:1"), (b, "h:2"), (c, "h:1")):
