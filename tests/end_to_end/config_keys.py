@@ -66,10 +66,10 @@ def _default(field: dataclasses.Field[Any]) -> str:
         return "`{}`"
     if field.default is dataclasses.MISSING:
         return "required"
-    written = {None: "none", True: "`true`", False: "`false`", (): "`[]`", "": "none"}
-    try:
-        return written[field.default]
-    except KeyError:
-        if isinstance(field.default, tuple):
-            return f"`{list(field.default)}`"
-        return f"`{field.default:g}`" if isinstance(field.default, float) else f"`{field.default}`"
+    if isinstance(field.default, bool):  # before the rest: True equals 1
+        return f"`{str(field.default).lower()}`"
+    if field.default in (None, ""):
+        return "none"
+    if isinstance(field.default, tuple):
+        return f"`{list(field.default)}`"
+    return f"`{field.default:g}`" if isinstance(field.default, float) else f"`{field.default}`"
