@@ -62,25 +62,28 @@ def provider_options(provider: str, spec: SessionSpec, address: int) -> dict[str
     if provider == TENSORRT:
         options = {"device_id": str(address), "trt_fp16_enable": str(int(spec.fp16))}
         if spec.engine_cache:
-            check_engine_cache(spec.engine_cache)
+            make_private(Path(spec.engine_cache), "scoring.gpu.engine_cache")
             options |= {"trt_engine_cache_enable": "1", "trt_engine_cache_path": spec.engine_cache}
         return options
     return {}
 
 
-def check_engine_cache(folder: str) -> None:
-    """Refuse a cache of engines that others may write to: what lies in it runs.
+def make_private(folder: Path, where: str) -> None:
+    """Make a folder for this user alone, and refuse one that others may write to.
+
+    Args:
+        folder: The folder.
+        where: How messages name it.
 
     Raises:
         ScoringError: It belongs to somebody else, or others may write to it.
     """
-    path = Path(folder)
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    found = path.stat()
-    if found.st_uid != os.getuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise ScoringError(
-            "scoring.gpu.engine_cache: expected a folder that only the workers' user may write to; found one that "
-            "belongs to or is open to others. TensorRT runs what lies in it: make it private (chmod 700)."
+            f"{where}: expected a folder that only the workers' user may write to; found one that belongs to or is "
+            "open to others. What lies in it is trusted: make it private (chmod 700), or name another."
         )
 
 

@@ -70,8 +70,8 @@ def _find_failed(feature: FeatureSpec, columns: Mapping[str, pa.Array]) -> np.nd
 
 
 def _check_losses(feature: FeatureSpec, specs: list[InputSpec], column: pa.Array, failures: Failures) -> None:
+    nested = unnest(column) if leaf_type(column.type)[1] else None
     for dtype in dict.fromkeys(spec.dtype for spec in specs):
-        nested = unnest(column) if leaf_type(column.type)[1] else None
         for kind, find in _LOSSES:
             found = find(column if nested is None else nested.leaf, dtype)
             if found is None:

@@ -67,15 +67,15 @@ class Scorer:
             columns, refused = self._score_group(taken, len(positions))
             failed |= {int(positions[row]): text for row, text in refused.items()}
             parts.append((np.delete(positions, list(refused)), columns))
-        self._tally.failed_rows += len(failed)
+        parts = [part for part in parts if part[1]]
+        if not parts:
+            return Scores({}, failed)
         if len(parts) == 1:
             return Scores(parts[0][1], failed)
-        order = pa.array(np.argsort(np.concatenate([positions for positions, _ in parts]), kind="stable"))
+        order = pa.array(np.argsort(np.concatenate([positions for positions, _ in parts])))
         names = [output.column for output in self.model.outputs]
-        joined = {
-            name: pa.concat_arrays([columns[name] for _, columns in parts if columns]).take(order) for name in names
-        }
-        return Scores(joined if any(columns for _, columns in parts) else {}, failed)
+        joined = {name: pa.concat_arrays([columns[name] for _, columns in parts]).take(order) for name in names}
+        return Scores(joined, failed)
 
     def _score_group(self, features: Mapping[str, pa.Array], rows: int) -> tuple[dict[str, pa.Array], dict[int, str]]:
         session = self._open()
@@ -83,6 +83,7 @@ class Scorer:
         step, limit = self.model.batch or self._spec.batch_rows or rows, self._spec.max_failed_rows
         done = score_pieces(partial(self._call, session), feeds, rows, step, limit, self._tally.failed_rows)
         self._tally.split_batches += done.splits
+        self._tally.failed_rows += len(done.failed)
         scored = rows - len(done.failed)
         if not scored:
             return {}, done.failed

@@ -8,6 +8,8 @@ import tempfile
 from pathlib import Path
 from typing import IO
 
+from batchscore.kernel.devices import make_private
+
 _TAKEN: dict[str, tuple[int, IO[str]]] = {}  # by folder; the open file is the lock
 
 
@@ -25,7 +27,7 @@ def take_slot(devices: int, per_device: int, folder: Path | None = None) -> int 
     held = _TAKEN.get(str(folder))
     if held is not None:
         return held[0]
-    folder.mkdir(mode=0o700, exist_ok=True)
+    make_private(folder, f"the GPU places in {folder.parent}")
     for place in range(per_device):  # one on each device, before a second on any
         for device in range(devices):
             file = (folder / f"{device}-{place}.lock").open("w")

@@ -17,6 +17,7 @@ from batchscore.kernel import runtime, slots
 from batchscore.kernel.devices import describe_gpu, provider_options, visible_devices
 from batchscore.kernel.runtime import get_session
 from batchscore.kernel.spec import SessionSpec
+from batchscore.scoring.resources import parse_size, task_profile
 
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
 MODEL = b"model"
@@ -144,7 +145,7 @@ def test_the_gpu_that_spark_gave_is_used(machine: FakeRuntime) -> None:
     assert session.gpu == {"build": "fake", "cuda_version": "12.8", "address": "1"}
 
 
-def test_auto_computes_on_the_cpu_where_all_places_are_taken(machine: FakeRuntime, tmp_path: Path) -> None:
+def test_auto_computes_on_the_cpu_where_all_places_are_taken(machine: FakeRuntime) -> None:
     spec = SessionSpec(device="auto", sessions_per_device=0)
     session, _ = get_session(SHA256, spec, None, lambda: MODEL)
     assert (session.providers, session.gpu) == ((CPU,), {})
@@ -180,3 +181,29 @@ def test_session_options_reach_onnx_runtime(machine: FakeRuntime) -> None:
     options, _ = machine.asked[0]
     assert (options.intra_op_num_threads, options.enable_cpu_mem_arena) == (3, False)
     assert options.graph_optimization_level == "none"
+
+
+PROFILES: list[tuple[str, str, str, float | None]] = [
+    ("local[4]", "1", "cuda", None),
+    ("spark://host:7077", "0", "cuda", None),
+    ("spark://host:7077", "1", "cpu", None),
+    ("spark://host:7077", "1", "auto", 0.25),
+    ("local-cluster[2,1,1024]", "2", "tensorrt", 0.25),
+]
+
+
+@pytest.mark.parametrize(("master", "gpus", "device", "expected"), PROFILES)
+def test_tasks_ask_for_gpus_where_executors_have_some(
+    master: str, gpus: str, device: str, expected: float | None
+) -> None:
+    conf = {"spark.executor.resource.gpu.amount": gpus}
+    context = SimpleNamespace(master=master, getConf=lambda: conf)
+    session: Any = SimpleNamespace(sparkContext=context)
+    profile = task_profile(session, SessionSpec(device=device, gpus_per_task=0.25))
+    assert (profile and profile.taskResources["gpu"].amount) == expected
+    assert profile is None or not profile.executorResources
+
+
+@pytest.mark.parametrize(("text", "size"), [(None, 0), ("512m", 512 << 20), ("8G", 8 << 30), ("1tb", 1 << 40)])
+def test_sizes(text: str | None, size: int) -> None:
+    assert parse_size(text) == size

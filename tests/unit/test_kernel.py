@@ -10,6 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from kernel_specs import make_kernel_spec
+from onnx import TensorProto, helper
+from onnx_kinds import build
 from onnx_models import make_classifier, make_linear, make_lookup
 
 from batchscore.errors import ModelError, ScoringError
@@ -159,6 +161,31 @@ def test_bad_scores(policy: str, outcomes: list[str]) -> None:
 LOOKUP = make_lookup([0.5, 1.5, 2.5]).SerializeToString()
 
 
+LOOKED_UP = [0.5, 1.5, 2.5]
+
+
+def make_lookup_sum() -> bytes:
+    """`y[n]`: the sum of `LOOKED_UP[x[n, t]]` over t, for x of any width."""
+    nodes = [
+        helper.make_node("Gather", ["values", "x"], ["z"], axis=0),
+        helper.make_node("ReduceSum", ["z", "axes"], ["y"], keepdims=0),
+    ]
+    shapes = {"x": (TensorProto.INT64, ["N", "T"])}, {"y": (TensorProto.FLOAT, ["N"])}
+    return build(nodes, *shapes, {"values": np.float32(LOOKED_UP), "axes": np.int64([1])}).SerializeToString()
+
+
+LOOKUP_SUM = make_lookup_sum()
+
+
+def make_lookup_sum_spec(**changes: Any) -> KernelSpec:
+    return make_spec(
+        LOOKUP_SUM,
+        features=(FeatureSpec(name="a", on_null="quarantine"),),
+        inputs=(InputSpec(tensor="x", dtype="tensor(int64)", features=("a",), shape=(None, None), depth=1),),
+        **changes,
+    )
+
+
 def make_ids(values: list[int]) -> pa.RecordBatch:
     return make_batch([0.0] * len(values)).set_column(2, "a", pa.array(values, pa.int64()))
 
@@ -221,6 +248,20 @@ def test_too_many_refused_rows_end_the_task_without_their_values(limit: int, bat
     with pytest.raises(ScoringError, match=f"max_failed_rows.*found more than {limit} in one task.*Gather") as caught:
         run(make_lookup_spec(max_failed_rows=limit), *parts, model=LOOKUP)
     assert "idx" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "scored"), [([[0, 1], [9], [2], [9, 9]], [0, 2]), ([[9], [9, 9]], []), ([[1, 9], [2]], [1])]
+)
+def test_rows_of_open_sizes_are_refused_on_their_own(values: list[list[int]], scored: list[int]) -> None:
+    spec = make_lookup_sum_spec()
+    batch = make_batch([0.0] * len(values)).set_column(2, "a", pa.array(values, pa.list_(pa.int64())))
+    rows, tally = run(spec, batch, model=LOOKUP_SUM)
+    expected = {row: sum(LOOKED_UP[k] for k in values[row]) for row in scored}
+    assert {row["id"]: row["y"] for row in rows if row["_outcome"] == "scored"} == expected
+    assert tally.failed_rows == len(values) - len(scored)
+    with pytest.raises(ScoringError, match="max_failed_rows"):
+        run(make_lookup_sum_spec(max_failed_rows=len(values) - len(scored) - 1), batch, model=LOOKUP_SUM)
 
 
 def test_memory_that_fits_half_a_batch_scores_both_halves() -> None:
