@@ -18,6 +18,7 @@ from typing import Any
 
 from batchscore.interrupts import check_stop
 from batchscore.intervals import Interval, format_utc
+from batchscore.lineups import core_of_lineup
 from batchscore.records import SCHEMA_VERSION, RunRecord
 from batchscore.redaction import redact
 
@@ -127,7 +128,6 @@ def command_line() -> str:
 
 def core_of(record: RunRecord, detail_sha256: str, chain: Mapping[str, Any]) -> dict[str, Any]:
     """What the scores commit carries of a record: enough to tell what was published without the audit table."""
-    model = record.model or {}
     return {
         "schema_version": record.schema_version,
         "kind": record.kind,
@@ -141,7 +141,7 @@ def core_of(record: RunRecord, detail_sha256: str, chain: Mapping[str, Any]) -> 
         "of": record.of,
         "config_sha256": record.config_sha256,
         "started_at": record.started_at,
-        "model": {key: model.get(key) for key in ("name", "version", "sha256")},
+        "model": core_of_lineup(record.model or {}),
         "input": {key: (record.input or {}).get(key) for key in ("table_id", "version", "fingerprint")},
         "counts": dict(record.counts),
         "detail_sha256": detail_sha256,

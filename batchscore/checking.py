@@ -23,7 +23,7 @@ from batchscore.judging import answer_rest, describe_stop
 from batchscore.kernel.checking import CheckSpec
 from batchscore.kernel.tally import Tally
 from batchscore.outputs import open_outputs
-from batchscore.pinning import pin_input, pin_job_model, pin_lookups
+from batchscore.pinning import pin_input, pin_job_models, pin_lookups
 from batchscore.planning import (
     arrow_schema,
     check_columns,
@@ -147,7 +147,7 @@ def _check_rows(
 
 def _features(spark: SparkSession, job: Job, source: DataFrame, suite: CompiledSuite | None) -> FeatureRows:
     config = job.config
-    chosen = config.features.columns or choose_features(config, pin_job_model(job)[0])
+    chosen = config.features.columns or choose_features(config, pin_job_models(job)[0])
     return feature_rows(spark, config, chosen, source, suite, pin_lookups(spark, job))
 
 

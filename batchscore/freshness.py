@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -11,8 +12,8 @@ from batchscore.config import Job
 from batchscore.intervals import Interval
 from batchscore.keys import digest_key, key_material
 from batchscore.ledger import Account
-from batchscore.pinning import ModelBytes, pin_inputs, pin_job_model, pin_lookups, pin_version
-from batchscore.records import PinnedModel
+from batchscore.lineups import Lineup, core_of_lineup
+from batchscore.pinning import ModelBytes, pin_inputs, pin_job_models, pin_lookups, pin_version
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -29,7 +30,7 @@ class ModelChoice:
     def __init__(self, job: Job, *, as_of: bool = False) -> None:
         self._job = job
         self._as_of = as_of
-        self.today = lru_cache(maxsize=1)(lambda: pin_job_model(job))
+        self.today = lru_cache(maxsize=1)(lambda: pin_job_models(job))
         self._version = lru_cache(maxsize=8)(self._pin)
 
     def model_of(self, interval: Interval, accounts: Mapping[str, Account]) -> ModelBytes | None:
@@ -37,12 +38,12 @@ class ModelChoice:
         account = accounts.get(interval.name, Account())
         shown = account.pinned or (find_model_as_of(interval, accounts) if self._as_of else None)
         if shown is not None:
-            found: ModelBytes = self._version(shown["name"], shown["version"], shown["sha256"])
+            found: ModelBytes = self._version(json.dumps(core_of_lineup(shown), sort_keys=True))
             return found
         return None if self._as_of else self.today()
 
-    def _pin(self, name: str, version: int, sha256: str) -> ModelBytes:
-        return pin_version(self._job, {"name": name, "version": version, "sha256": sha256})
+    def _pin(self, shown: str) -> ModelBytes:
+        return pin_version(self._job, json.loads(shown))
 
 
 def find_model_as_of(interval: Interval, accounts: Mapping[str, Account]) -> Mapping[str, Any] | None:
@@ -56,7 +57,7 @@ def find_model_as_of(interval: Interval, accounts: Mapping[str, Account]) -> Map
 
 
 def current_keys(
-    spark: SparkSession, job: Job, intervals: Sequence[Interval], models: Mapping[str, PinnedModel]
+    spark: SparkSession, job: Job, intervals: Sequence[Interval], models: Mapping[str, Lineup]
 ) -> dict[str, str]:
     """The run key that each interval would have if it ran now.
 
@@ -64,7 +65,7 @@ def current_keys(
         spark: The session.
         job: The job.
         intervals: The intervals.
-        models: The model of each, by the interval's name.
+        models: The models of each, by the interval's name.
 
     Returns:
         Interval name to run key.

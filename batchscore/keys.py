@@ -10,7 +10,8 @@ import rfc8785
 
 from batchscore.config import JobConfig, to_plain
 from batchscore.intervals import Interval
-from batchscore.records import SEMANTICS, PinnedModel, PinnedTable
+from batchscore.lineups import Lineup
+from batchscore.records import SEMANTICS, PinnedTable
 from batchscore.results import Place
 
 
@@ -19,7 +20,7 @@ def key_material(
     interval: Interval,
     pinned: PinnedTable,
     lookups: Mapping[str, PinnedTable],
-    model: PinnedModel,
+    models: Lineup,
     suites: Mapping[Place, str],
 ) -> dict[str, Any]:
     """Everything that decides the values of one interval, and nothing else.
@@ -32,7 +33,7 @@ def key_material(
         interval: The interval.
         pinned: The pinned input.
         lookups: The pinned lookup tables.
-        model: The pinned model.
+        models: The pinned models.
         suites: Digest of each suite, by place.
     """
     plain = to_plain(config)
@@ -42,18 +43,29 @@ def key_material(
         "input": [pinned.table_id, pinned.fingerprint],
         "interval": [interval.name, interval.grain],
         "lookups": {name: [p.table_id, p.version, p.fingerprint] for name, p in lookups.items()},
-        "model": model.sha256,
+        "model": models.key,
         "checks": dict(suites),
         "config": {
             "interval": {k: plain["interval"][k] for k in ("column", "grain", "time_zone")},
             "input": {k: plain["input"][k] for k in ("key", "on_duplicate_key")},
             "lookups": {n: {k: v for k, v in c.items() if k != "table"} for n, c in plain["lookups"].items()},
             "features": plain["features"],
-            "model": {k: plain["model"][k] for k in ("inputs", "outputs")},
+            "model": _deciding(plain["model"]),
             "on_bad_score": plain["scoring"]["on_bad_score"],
             "passthrough": plain["output"]["passthrough"],
         },
     }
+
+
+def _deciding(model: Mapping[str, Any]) -> dict[str, Any]:
+    """What of the model section decides values, beside the models; only what is given, so that new options re-key none.
+
+    A challenger decides nothing.
+    """
+    decides = {k: model[k] for k in ("inputs", "outputs")}
+    decides |= {k: model[k] for k in ("postprocess", "drop") if model[k]}
+    own = [{k: member[k] for k in ("inputs", "outputs")} for member in model["ensemble"]]
+    return {**decides, "ensemble": own} if any(any(member.values()) for member in own) else decides
 
 
 def digest_key(material: Mapping[str, Any]) -> str:

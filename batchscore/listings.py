@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from batchscore.records import show_model
 from batchscore.rendering import Sheet, Shown
 
 
@@ -40,7 +41,7 @@ class RunList(Shown):
                 r.get("status"),
                 _label(r),
                 r.get("generation"),
-                _model(r),
+                show_model(r.get("model")),
             ]
             + [r.get("counts", {}).get(key) for key in ("read", "scored", "quarantined")]
             + [r.get("error_type") if r.get("status") != "cancelled" else None]
@@ -74,11 +75,6 @@ class EventList(Shown):
 
 def _reasons(row: dict[str, Any]) -> str:
     return "; ".join(f"{r['kind']} {r['column']}" for r in row.get("_reasons") or ())
-
-
-def _model(record: dict[str, Any]) -> str | None:
-    model = record.get("model")
-    return f"{model['name']}/{model['version']}" if model else None
 
 
 def _label(record: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from batchscore.errors import BatchscoreError, ConfigError, RunHeld
 from batchscore.failures import retell
 from batchscore.interrupts import call_interruptibly
 from batchscore.intervals import Interval
-from batchscore.records import RunRecord
+from batchscore.records import RunRecord, show_model
 from batchscore.rendering import Sheet, Shown
 from batchscore.session import cancel_jobs
 from batchscore.states import IntervalStatus
@@ -170,13 +170,12 @@ def run_one(interval: Interval, run: Callable[[Interval], RunRecord]) -> Interva
 
 def _line(one: IntervalOutcome) -> list[Any]:
     record = one.record
-    model = record.model if record else None
     return [
         one.interval.label,
         one.outcome,
         record.run_id if record else None,
         record.generation if record else None,
-        f"{model['name']}/{model['version']}" if model else None,
+        show_model(record.model) if record else None,
         *[record.counts.get(name) if record else None for name in ("read", "scored", "quarantined")],
         one.seconds or None,
         f"{type(one.error).__name__}: {one.error}" if one.error else (record.reason if record else "") or one.why,

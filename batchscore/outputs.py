@@ -1,4 +1,4 @@
-"""The three output tables of a job as Spark sees them: where they lie, and the rows that a run adds to them."""
+"""The output tables of a job as Spark sees them: where they lie, and the rows that a run adds to them."""
 
 from __future__ import annotations
 
@@ -20,12 +20,14 @@ from batchscore.publish.schema import (
     QUARANTINE_EXTRA,
     SCORES_EXTRA,
     append_only_spec,
+    challenger_schema,
+    differences_schema,
     ensure_table,
     quarantine_schema,
     scores_schema,
     scores_spec,
 )
-from batchscore.records import RunRecord
+from batchscore.records import RunRecord, show_model
 from batchscore.redaction import redact
 from batchscore.references import TABLE_NAME
 from batchscore.tables.delta import DeltaTable
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """Scores, quarantine and audit of one job, the folder of its stages, and the ledger over them."""
+    """Scores, quarantine and audit of one job, its stages, the ledger over them, and a challenger's tables."""
 
     spark: SparkSession
     job: Job
@@ -50,14 +52,13 @@ class Outputs:
     audit: TablePort
     stages: StageFolder
     ledger: Ledger
+    challenger: TablePort | None = None
+    differences: TablePort | None = None
 
     def locations(self) -> dict[str, str]:
         """Where the tables lie."""
-        return {
-            "scores": self.scores.location,
-            "quarantine": self.quarantine.location,
-            "audit": self.audit.location,
-        }
+        names = ("scores", "quarantine", "audit", "challenger", "differences")
+        return {name: table.location for name in names if (table := getattr(self, name)) is not None}
 
     def specs(self, prepared: Prepared) -> dict[str, tuple[TablePort, TableSpec]]:
         """Each table, and what it must be for this job's rows."""
@@ -66,11 +67,19 @@ class Outputs:
         schemas = scores_schema(prepared.fields), quarantine_schema(prepared.key_fields)
         scores = scores_spec(schemas[0], config.job, config.interval.grain, key=key, delta=delta)
         quarantine = append_only_spec("output.quarantine", schemas[1], config.job, key=key, delta=delta)
-        return {
+        specs = {
             "scores": (self.scores, scores),
             "quarantine": (self.quarantine, quarantine),
             "audit": (self.audit, _audit_spec(self.job)),
         }
+        for name, table, schema in (
+            ("challenger", self.challenger, challenger_schema(prepared.challenger_fields)),
+            ("differences", self.differences, differences_schema(prepared.key_fields)),
+        ):
+            if table is not None:
+                own = append_only_spec(f"output.{name}", schema, config.job, key=key, delta=delta)
+                specs[name] = (table, own)
+        return specs
 
     def prepare_tables(self, prepared: Prepared) -> None:
         """Create the tables, once those that stand are seen to take this job's rows.
@@ -99,9 +108,8 @@ class Outputs:
         from pyspark.sql import functions as F  # noqa: PLC0415 - keeps `validate` free of Spark
 
         added = {name for name, _ in SCORES_EXTRA}
-        model = record.model or {}
         now = {
-            "_model": F.lit(f"{model.get('name')}/{model.get('version')}"),
+            "_model": F.lit(show_model(record.model)),
             "_scored_at": F.lit(datetime.now(UTC)),
         }
         # Rows from before a column was added have none of it.
@@ -172,6 +180,11 @@ def open_outputs(spark: SparkSession, job: Job) -> Outputs:
         "quarantine": _beside(job, output.quarantine, place, "quarantine"),
         "audit": _beside(job, output.audit, place, "audit"),
     }
+    if output.challenger is not None:
+        places["challenger"] = resolve_table(job, output.challenger).rstrip("/")
+    challenger = job.config.model.challenger
+    if challenger is not None and challenger.worst and job.config.input.key:
+        places["differences"] = _beside(job, output.differences, place, "differences")
     store = ParquetTable if output.format == "parquet" else DeltaTable
     tables = {name: store(spark, _absolute(spark, job, name, place)) for name, place in places.items()}
     _check_stores(spark, job, {name: table.location for name, table in tables.items()})
@@ -189,7 +202,8 @@ def open_outputs(spark: SparkSession, job: Job) -> Outputs:
         stage_retention=timedelta(days=output.stage_retention_d),
         clock=lambda: datetime.now(UTC),
     )
-    return Outputs(spark, job, scores, quarantine, audit, stages, ledger)
+    beside = {name: tables.get(name) for name in ("challenger", "differences")}
+    return Outputs(spark, job, scores, quarantine, audit, stages, ledger, **beside)
 
 
 def _beside(job: Job, named: str | None, scores: str, suffix: str) -> str:

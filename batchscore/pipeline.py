@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from batchscore.attempts import Progress, begin_attempt, salted_key, silent
+from batchscore.challengers import compare_scores, write_challenge
 from batchscore.config import Job
 from batchscore.errors import BatchscoreError, InputError, IntervalBlocked, RunHeld, RunSuperseded
 from batchscore.failures import retell
@@ -12,6 +13,7 @@ from batchscore.hooks import reached
 from batchscore.intervals import Interval
 from batchscore.judging import Verdict, judge_gates, judge_stage, stop_reason
 from batchscore.ledger import Standing, find_standing
+from batchscore.lineups import describe_pinned
 from batchscore.loading import config_sha256
 from batchscore.outputs import Outputs, open_outputs
 from batchscore.pinning import ModelBytes, pin_version, pinned_summary
@@ -51,7 +53,7 @@ def plan_interval(spark: SparkSession, job: Job, interval: Interval, *, force: b
         config_sha256=config_sha256(job.config),
         input=prepared.input,
         lookups=prepared.lookups,
-        model=prepared.model,
+        models=prepared.models,
         features=describe_features(prepared),
         checks=describe_checks(prepared),
         outputs=target.locations(),
@@ -66,7 +68,7 @@ def preview_interval(spark: SparkSession, job: Job, interval: Interval, rows: in
     """Score some rows of an interval and give them back with their outcome; publishes nothing."""
     try:
         prepared = prepare(spark, job, interval)
-        scored = score_rows(spark, prepared.rows.limit(rows), prepared.spec, prepared.model_bytes)
+        scored = score_rows(spark, prepared.rows.limit(rows), prepared.spec, prepared.contents)
         columns = [quote(field.name) for field in prepared.fields]
         kept = scored.where("_outcome <> 'tally'").select(*columns, "_outcome", "_reasons")
         return [row.asDict(recursive=True) for row in kept.collect()]
@@ -129,7 +131,7 @@ def _run(
     with attempt.step("score"):
         settlement.note("started")
         reached("stage.noted")
-        scored = score_rows(spark, prepared.rows, prepared.spec, prepared.model_bytes)
+        scored = score_rows(spark, prepared.rows, prepared.spec, prepared.contents)
         stage = write_stage(spark, scored, target.stages.location(attempt.run_id))
         reached("stage.written")
     return publish_stage(spark, prepared, stage, standing, settlement, force=force)
@@ -142,7 +144,10 @@ def publish_stage(
     attempt, target = settlement.attempt, settlement.target
     with attempt.step("judge"):
         verdict = judge_stage(spark, prepared, stage)
-        attempt.learn(**_judged(spark, attempt.run_id, verdict, stage))
+        told = _judged(spark, attempt.run_id, verdict, stage)
+        if prepared.models.challenger is not None:
+            told["challenger"] = {**attempt.record.challenger, "columns": compare_scores(spark, stage)}
+        attempt.learn(**told)
         settlement.stage = stage
         reason = stop_reason(prepared, verdict, standing, force=force)
         if reason is not None:
@@ -155,6 +160,7 @@ def publish_stage(
         return settlement.hold("; ".join(gate.sentence for gate in holding))
     settlement.note("staged")
     reached("stage.sealed")
+    write_challenge(target, spark, stage, attempt.record)
     aside = None
     if verdict.counts["quarantined"]:
         rows = read_stage(spark, stage, "quarantined")
@@ -192,7 +198,8 @@ def _planned(prepared: Prepared, standing: Standing, force: bool, run_id: str) -
         "run_key": salted_key(prepared.content_key, run_id) if forced else prepared.content_key,
         "input": pinned_summary(prepared.input),
         "lookups": {name: pinned_summary(pinned) for name, pinned in prepared.lookups.items()},
-        "model": {k: v for k, v in to_dict(prepared.model).items() if k not in ("inputs", "outputs")},
+        "model": prepared.models.summary(),
+        "challenger": {"model": describe_pinned(beside)} if (beside := prepared.models.challenger) else {},
     }
 
 

@@ -20,14 +20,14 @@ from batchscore.features.build import FeatureRows, build_features
 from batchscore.features.lookups import add_lookups, flag_doubled
 from batchscore.intervals import Interval
 from batchscore.kernel.batch import stage_schema
-from batchscore.kernel.scores import column_type
-from batchscore.kernel.spec import KernelSpec, ModelSpec, SessionSpec
+from batchscore.kernel.spec import KernelSpec, SessionSpec
 from batchscore.keys import digest_key, key_material
-from batchscore.pinning import ModelBytes, pin_input, pin_job_model, pin_lookups
-from batchscore.records import PinnedModel, PinnedTable
+from batchscore.lineups import Lineup
+from batchscore.pinning import Contents, ModelBytes, pin_input, pin_job_models, pin_lookups
+from batchscore.records import PinnedTable
 from batchscore.references import resolve
 from batchscore.results import Place
-from batchscore.scoring.preflight import match_model
+from batchscore.scoring.lineup import Matched, match_lineup
 from batchscore.scoring.resources import parse_size
 from batchscore.tables.read import mark_duplicates, missing_columns, quote, read_interval, read_pinned
 
@@ -45,8 +45,8 @@ class Prepared:
         interval: The interval.
         input: The pinned input table.
         lookups: The pinned lookup tables.
-        model: The pinned model.
-        model_bytes: Its bytes.
+        models: The pinned models.
+        contents: Their bytes, by digest.
         suites: Compiled suites by place.
         source: The interval's rows as they stand in the input table.
         features: The job's features, or where it names none, the columns that the model asks for.
@@ -54,6 +54,7 @@ class Prepared:
         spec: What the kernel does with them.
         fields: Spark fields of the scores table's keys, passthrough and outputs.
         key_fields: Spark fields of the keys.
+        challenger_fields: Spark fields of the keys and of the challenger's outputs; empty without one.
         key_material: Everything that decides the values.
         content_key: Its digest.
     """
@@ -62,8 +63,8 @@ class Prepared:
     interval: Interval
     input: PinnedTable
     lookups: Mapping[str, PinnedTable]
-    model: PinnedModel
-    model_bytes: bytes
+    models: Lineup
+    contents: Contents
     suites: Mapping[Place, CompiledSuite]
     source: DataFrame
     features: tuple[FeatureConfig, ...]
@@ -71,23 +72,24 @@ class Prepared:
     spec: KernelSpec
     fields: tuple[StructField, ...]
     key_fields: tuple[StructField, ...]
+    challenger_fields: tuple[StructField, ...]
     key_material: Mapping[str, Any]
     content_key: str
 
 
 def prepare(spark: SparkSession, job: Job, interval: Interval, *, model: ModelBytes | None = None) -> Prepared:
-    """Pin input, lookups and model, and fit them together; reads metadata only.
+    """Pin input, lookups and models, and fit them together; reads metadata only.
 
     Args:
         spark: The session.
         job: The job.
         interval: The interval.
-        model: A model that is pinned already, in place of the job's.
+        model: Models that are pinned already, in place of the job's.
 
     Raises:
         InputError: A table or column is missing or of the wrong kind.
         ConfigError: A suite or an expression is wrong.
-        ModelError: The model is missing, unsafe, or does not fit the features and outputs.
+        ModelError: A model is missing, unsafe, or does not fit the features and outputs.
         RegistryError: The registry cannot be reached.
     """
     from pyspark.sql.types import StructType  # noqa: PLC0415 - keeps `validate` free of Spark
@@ -95,35 +97,36 @@ def prepare(spark: SparkSession, job: Job, interval: Interval, *, model: ModelBy
     config = job.config
     pinned = pin_input(spark, job, interval)
     lookups = pin_lookups(spark, job)
-    pinned_model, model_bytes = model or pin_job_model(job)
+    lineup, contents = model or pin_job_models(job)
     source = read_interval(spark, pinned, interval, config.interval.column)
     check_columns(config, source)
     loaded = load_suites(job)
     compiled: dict[Place, CompiledSuite | None] = {"input": ready_place(config, loaded.get("input"), source)}
-    chosen = choose_features(config, pinned_model)
+    chosen = choose_features(config, lineup)
     features = feature_rows(spark, config, chosen, source, compiled["input"], lookups)
     schema = arrow_schema(features.rows)
     types = dict(zip(schema.names, schema.types, strict=True))
     compiled["features"] = ready_place(config, loaded.get("features"), features.rows)
     features = flag_features(spark, features, compiled["features"])
     carried = [*config.input.key, *config.output.passthrough]
-    matched = match_model(pinned_model, config.model, features.features, types, carried)
+    matched = match_lineup(lineup, config.model, features.features, types, carried)
     scored = [pa.field(n, types[n]) for n in carried]
-    scored += [pa.field(output.column, column_type(output)) for output in matched.outputs]
+    scored += [pa.field(name, kind) for name, kind in matched.columns.items()]
     fields = _spark_fields(scored)
+    beside = [pa.field(name, kind) for name, kind in matched.challenger.items()]
     scores = spark.createDataFrame([], StructType(list(fields)))
     compiled["output"] = ready_place(config, loaded.get("output"), scores)
     suites: dict[Place, CompiledSuite] = {p: c for p in PLACES if (c := compiled[p]) is not None}
-    spec = _kernel_spec(config, features, suites, matched, types, scored)
+    spec = _kernel_spec(config, features, suites, matched, types, scored, beside)
     digests = {place: suite.suite.sha256 for place, suite in suites.items()}
-    material = key_material(config, interval, pinned, lookups, pinned_model, digests)
+    material = key_material(config, interval, pinned, lookups, lineup, digests)
     return Prepared(
         job=job,
         interval=interval,
         input=pinned,
         lookups=lookups,
-        model=pinned_model,
-        model_bytes=model_bytes,
+        models=lineup,
+        contents=contents,
         suites=suites,
         source=source,
         features=chosen,
@@ -131,21 +134,31 @@ def prepare(spark: SparkSession, job: Job, interval: Interval, *, model: ModelBy
         spec=spec,
         fields=fields,
         key_fields=fields[: len(config.input.key)],
+        challenger_fields=(*fields[: len(config.input.key)], *_spark_fields(beside)) if beside else (),
         key_material=material,
         content_key=digest_key(material),
     )
 
 
-def choose_features(config: JobConfig, model: PinnedModel) -> tuple[FeatureConfig, ...]:
-    """The job's features; where it names none, input columns by the names that the model knows.
+def choose_features(config: JobConfig, lineup: Lineup) -> tuple[FeatureConfig, ...]:
+    """The job's features; where it names none, input columns by the names that the models know.
 
     Those are the columns of `model.inputs`, else of the MLflow signature, else the names of the ONNX inputs.
     """
     if config.features.columns:
         return config.features.columns
-    named = [name for columns in config.model.inputs.values() for name in columns]
-    names = named or list(model.signature_inputs) or [tensor.name for tensor in model.inputs]
-    return tuple(FeatureConfig(name=name) for name in dict.fromkeys(names))
+    own = config.model
+    given = [member.inputs or own.inputs for member in own.ensemble] or [own.inputs] * len(lineup.models)
+    models = list(lineup.models)
+    if lineup.challenger is not None and own.challenger is not None:
+        models.append(lineup.challenger)
+        given.append(own.challenger.inputs or own.inputs)
+    names: dict[str, None] = {}
+    for model, inputs in zip(models, given, strict=True):
+        named = [name for columns in inputs.values() for name in columns]
+        named = named or list(model.signature_inputs) or [tensor.name for tensor in model.inputs]
+        names |= dict.fromkeys(named)
+    return tuple(FeatureConfig(name=name) for name in names)
 
 
 def describe_features(prepared: Prepared) -> tuple[dict[str, str], ...]:
@@ -178,9 +191,10 @@ def _kernel_spec(
     config: JobConfig,
     features: FeatureRows,
     suites: Mapping[Place, CompiledSuite],
-    model: ModelSpec,
+    matched: Matched,
     types: Mapping[str, pa.DataType],
     scored: list[pa.Field],
+    beside: list[pa.Field],
 ) -> KernelSpec:
     raw = _carries_raw(config)
     return KernelSpec(
@@ -189,7 +203,7 @@ def _kernel_spec(
         rules=tuple(rule for suite in suites.values() for rule in suite.rules),
         tallies=tuple(tally for suite in suites.values() for tally in suite.tallies),
         features=features.features,
-        model=model,
+        scores=matched.scores,
         on_bad_score=config.scoring.on_bad_score,
         batch_rows=0 if config.scoring.batch_rows == "auto" else config.scoring.batch_rows,
         max_failed_rows=config.scoring.max_failed_rows,
@@ -198,7 +212,14 @@ def _kernel_spec(
         duplicates=config.input.on_duplicate_key == "quarantine",
         failed=features.failed,
         doubled="_doubled" in types,
-        schema=stage_schema(scored, types["_raw"] if raw else None).serialize().to_pybytes(),
+        schema=stage_schema(
+            scored,
+            types["_raw"] if raw else None,
+            labels=bool(matched.scores.by),
+            challenger=beside,
+        )
+        .serialize()
+        .to_pybytes(),
     )
 
 
@@ -238,7 +259,11 @@ def check_columns(config: JobConfig, source: DataFrame) -> None:
     Raises:
         InputError: So it is.
     """
-    for where, names in (("input.key", config.input.key), ("output.passthrough", config.output.passthrough)):
+    segments = config.model.segments
+    features = [feature.name for feature in config.features.columns]
+    by = (segments.by,) if segments is not None and segments.by not in features else ()
+    places = (("input.key", config.input.key), ("output.passthrough", config.output.passthrough))
+    for where, names in (*places, ("model.segments.by", by)):
         missing = [name for name in names if name not in source.columns]
         if missing:
             raise InputError(missing_columns(missing, source.columns, where))
@@ -248,7 +273,7 @@ def check_columns(config: JobConfig, source: DataFrame) -> None:
 
 
 _RESERVED = frozenset(
-    "_raw _duplicate _doubled _outcome _stage _reasons _tally _row "
+    "_raw _duplicate _doubled _outcome _stage _reasons _tally _row _challenger "
     "_interval _run_id _generation _model _scored_at".split()
 )
 
@@ -282,7 +307,9 @@ def feature_rows(
         flags.append(doubled)
     rows = add_lookups(rows, config.lookups, {name: read_pinned(spark, p) for name, p in lookups.items()})
     checked = sorted(columns_needed(suite)) if suite is not None else []
-    needed = dict.fromkeys([*config.input.key, *config.output.passthrough, *checked])
+    segments = config.model.segments
+    by = [segments.by] if segments is not None and segments.by not in [f.name for f in chosen] else []
+    needed = dict.fromkeys([*config.input.key, *config.output.passthrough, *checked, *by])
     return build_features(spark, rows, chosen, needed=list(needed), flags=flags)
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from batchscore.lineups import Lineup
 from batchscore.records import PinnedModel, PinnedTable
 from batchscore.rendering import Sheet, Shown
 
@@ -23,7 +24,7 @@ class Plan(Shown):
     config_sha256: str
     input: PinnedTable
     lookups: Mapping[str, PinnedTable]
-    model: PinnedModel
+    models: Lineup
     features: tuple[Mapping[str, str], ...]
     checks: tuple[Mapping[str, str], ...]
     outputs: Mapping[str, str]
@@ -46,7 +47,7 @@ class Plan(Shown):
             ("run key", self.run_key),
             ("input", _table_line(self.input)),
             *((f"lookup {name}", _table_line(pinned)) for name, pinned in self.lookups.items()),
-            ("model", f"{self.model.label} {_alias(self.model.alias)}sha256 {self.model.sha256[:16]}…"),
+            *_model_lines(self.models),
             *self.outputs.items(),
             *(("warning", warning) for warning in self.warnings),
         ]
@@ -69,6 +70,25 @@ class Plan(Shown):
 
 def _run_of(published: Mapping[str, Any] | None) -> str:
     return str(published["run_id"]) if published else "?"
+
+
+def _model_lines(lineup: Lineup) -> Iterator[tuple[str, str]]:
+    """One line for each model: what it scores, where there are several, and its pin."""
+    for place, model in enumerate(lineup.models):
+        scores = ""
+        if lineup.weights:
+            scores = f"weight {lineup.weights[place]:g}: "
+        elif lineup.by:
+            values = [value for value, position in lineup.segments.items() if position == place]
+            values += ["all others"] if lineup.default == place else []
+            scores = f"{lineup.by} {', '.join(values)}: "
+        yield "model", f"{scores}{_pin_line(model)}"
+    if lineup.challenger is not None:
+        yield "challenger", _pin_line(lineup.challenger)
+
+
+def _pin_line(model: PinnedModel) -> str:
+    return f"{model.label} {_alias(model.alias)}sha256 {model.sha256[:16]}…"
 
 
 def _alias(alias: str | None) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -97,6 +97,19 @@ class PinnedModel:
         return f"{self.name}/{self.version}"
 
 
+def show_model(model: Mapping[str, Any] | None) -> str | None:
+    """The model, or models, of a record in few words: `name/version`, joined by `+` in an ensemble."""
+    if not model:
+        return None
+    if "ensemble" in model:
+        return " + ".join(f"{one['name']}/{one['version']}" for one in model["ensemble"])
+    if "segments" in model:
+        segments = model["segments"]
+        known = [one for one in (*segments["models"].values(), segments["default"]) if one]
+        return ", ".join(dict.fromkeys(f"{one['name']}/{one['version']}" for one in known))
+    return f"{model.get('name')}/{model.get('version')}"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GateVerdict:
     """The verdict of one gate on a whole run.
@@ -153,6 +166,7 @@ class RunRecord(Shown):
     input: Mapping[str, Any] | None = None
     lookups: Mapping[str, Any] = field(default_factory=dict)
     model: Mapping[str, Any] | None = None
+    challenger: Mapping[str, Any] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
     reasons: Mapping[str, int] = field(default_factory=dict)
     checks: tuple[Mapping[str, Any], ...] = ()
@@ -168,7 +182,7 @@ class RunRecord(Shown):
 
     def sheet(self) -> Sheet:
         """The record laid out."""
-        model = self.model or {}
+        digest = (self.model or {}).get("sha256")
         facts: list[tuple[str, Any]] = [
             ("status", self.status),
             ("run", self.run_id),
@@ -177,7 +191,7 @@ class RunRecord(Shown):
             ("generation", self.generation),
             ("run key", self.run_key),
             ("rows", {k: self.counts[k] for k in ("read", "scored", "quarantined") if k in self.counts}),
-            ("model", f"{model['name']}/{model['version']} sha256 {model['sha256'][:16]}…" if model else None),
+            ("model", f"{show_model(self.model)} sha256 {digest[:16]}…" if digest else show_model(self.model)),
             ("commits", self.commits),
             ("seconds", self.timings_s),
             ("runtime", self._runtime_line()),
@@ -189,9 +203,22 @@ class RunRecord(Shown):
             (
                 ("set aside, by reason", ("reason", "rows"), list(self.reasons.items())),
                 ("gates", ("gate", "verdict", "found"), [[g["gate"], g["verdict"], g["found"]] for g in self.gates]),
+                *self._comparison(),
                 ("checks", CHECK_COLUMNS, check_lines(self.checks)),
             ),
         )
+
+    def _comparison(self) -> Iterator[tuple[str, tuple[str, ...], list[list[Any]]]]:
+        columns = self.challenger.get("columns")
+        if not columns:
+            return
+        names = ("mean", "challenger_mean", "mean_abs_difference", "max_abs_difference", "psi", "rank_correlation")
+        lines = [
+            [name, one["rows"], *(_figure(one.get(key)) for key in names), one.get("flips")]
+            for name, one in columns.items()
+        ]
+        heads = ("column", "rows", "mean", "challenger", "mean |diff|", "max |diff|", "PSI", "rank corr.", "flips")
+        yield f"challenger {show_model(self.challenger['model'])}", heads, lines
 
     def _runtime_line(self) -> str | None:
         if not self.runtime:
@@ -205,6 +232,10 @@ class RunRecord(Shown):
         workers, jobs = len(self.runtime["workers"]), self.runtime.get("spark_jobs")
         version = ", ".join(self.runtime["onnxruntime"])
         return f"{devices}, ONNX Runtime {version}, {workers} worker{'s' if workers != 1 else ''}, {jobs} Spark jobs"
+
+
+def _figure(value: float | None) -> str | None:
+    return None if value is None else f"{value:.4g}"
 
 
 def to_dict(record: Any) -> dict[str, Any]:

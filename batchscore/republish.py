@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from batchscore.attempts import Progress, RunAttempt, begin_attempt, salted_key, silent
+from batchscore.challengers import write_challenge
 from batchscore.config import Job
 from batchscore.decisions import interval_of, read_stage_note
 from batchscore.errors import ConfigError, InputError, IntervalBlocked, RunSuperseded
@@ -25,9 +26,21 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 # What a run that brings rows of an older one takes over from that one's record.
-KEPT = ("config_sha256", "content_key", "input", "lookups", "model", "counts", "reasons", "checks", "gates", "runtime")
+KEPT = (
+    "config_sha256",
+    "content_key",
+    "input",
+    "lookups",
+    "model",
+    "challenger",
+    "counts",
+    "reasons",
+    "checks",
+    "gates",
+    "runtime",
+)
 # What a resumed run was already; learned before it can fail, since the record of a failure becomes the stage's.
-RESUMED = ("generation", "run_key", "content_key", "input", "lookups", "model")
+RESUMED = ("generation", "run_key", "content_key", "input", "lookups", "model", "challenger")
 
 
 def resume_run(spark: SparkSession, job: Job, run_id: str, *, progress: Progress = silent) -> RunRecord:
@@ -86,6 +99,7 @@ def override_held(spark: SparkSession, job: Job, run_id: str, reason: str, *, pr
             raise ConfigError(f"run {held}: expected a run that is held; {_fate(found, account)}.")
         stage = _stage_of(target, held, read_stage_note(target, held))
         _take_over(attempt, found, "override", reason, generation)
+        write_challenge(target, spark, stage, attempt.record)
         aside = None
         if found["counts"]["quarantined"]:
             source = reopen_input(spark, job, interval, found["input"])

@@ -13,6 +13,7 @@ from batchscore.freshness import ModelChoice, current_keys
 from batchscore.intervals import Interval, find_interval
 from batchscore.ledger import Account, content_key_of
 from batchscore.outputs import open_outputs
+from batchscore.records import show_model
 from batchscore.rendering import Sheet, Shown
 from batchscore.schedules import due_intervals
 
@@ -146,13 +147,12 @@ def _state_of(interval: Interval, account: Account, key: str | None) -> Interval
     state, why = _judge(account, key)
     if current is None:
         return IntervalStatus(interval=interval, state=state, why=why)
-    model = current.get("model") or {}
     return IntervalStatus(
         interval=interval,
         state=state,
         run_id=str(current["run_id"]),
         generation=int(current["generation"]),
-        model=f"{model.get('name')}/{model.get('version')}",
+        model=show_model(current.get("model")) or "",
         why=why,
     )
 
@@ -163,7 +163,7 @@ def _judge(account: Account, key: str | None) -> tuple[State, str]:
         return "blocked", account.blocked
     if current is not None and (content_key_of(current) == key or (key is None and newest is current)):
         pinned = account.pinned
-        return "done", f"rolled back; model {pinned['name']}/{pinned['version']} until released" if pinned else ""
+        return "done", f"rolled back; model {show_model(pinned)} until released" if pinned else ""
     if account.held is not None:
         return "held", f"run {account.held['run_id']}: {account.held.get('reason') or ''}"
     if newest is not None and newest["kind"] in ("failed", "abandoned"):

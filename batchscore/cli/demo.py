@@ -46,13 +46,14 @@ class Demo:
     def sheet(self) -> Sheet:
         """The demo laid out."""
         plan, record = self.plan, self.record
+        model = plan.models.models[0]
         status = record.status
         if status == "unchanged":
             status = f"unchanged: run {self.audit['run_id']} has published this day with these inputs; nothing written"
         facts = [
             ("status", status),
             ("input", f"{plan.input.table} at version {plan.input.version}, {plan.input.rows} rows on this day"),
-            ("model", f"{plan.model.label}, {plan.model.alias}: will the flight arrive 15 minutes late or more?"),
+            ("model", f"{model.label}, {model.alias}: will the flight arrive 15 minutes late or more?"),
             ("rows", {name: record.counts[name] for name in ("read", "scored", "quarantined")}),
             *plan.outputs.items(),
         ]

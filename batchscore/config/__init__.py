@@ -9,19 +9,24 @@ from typing import Any, ClassVar
 from batchscore.config.checks import ChecksConfig, ExpectationConfig, GatesConfig, VolumeGateConfig
 from batchscore.config.forms import FORBID, Format, yaml_key
 from batchscore.config.scoring import (
+    ChallengerConfig,
     EngineConfig,
     FeatureConfig,
     FeaturesConfig,
     GpuConfig,
     ImputeConfig,
+    MemberConfig,
     ModelConfig,
     RegistryConfig,
     Scalar,
     ScoringConfig,
+    SegmentsConfig,
+    StepConfig,
 )
 from batchscore.config.tables import Grain, InputConfig, IntervalConfig, LookupConfig, OutputConfig
 
 __all__ = [
+    "ChallengerConfig",
     "ChecksConfig",
     "EngineConfig",
     "ExpectationConfig",
@@ -37,11 +42,14 @@ __all__ = [
     "Job",
     "JobConfig",
     "LookupConfig",
+    "MemberConfig",
     "ModelConfig",
     "OutputConfig",
     "RegistryConfig",
     "Scalar",
     "ScoringConfig",
+    "SegmentsConfig",
+    "StepConfig",
     "VolumeGateConfig",
     "to_plain",
     "yaml_key",
@@ -56,7 +64,7 @@ class JobConfig:
         job: The job's name: letters, digits and underscores.
         interval: Which part of the input table one run takes.
         input: The table to score.
-        model: The registered model.
+        model: The registered model, or models.
         output: Where results go.
         gates: What may hold a run before it is published.
         checks: Expectations on input, features and scores.

@@ -53,19 +53,109 @@ class FeaturesConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ModelConfig:
-    """The registered model and how its tensors meet the job's columns.
+class StepConfig:
+    """One output column computed from another.
+
+    Attributes:
+        name: The new column.
+        of: The output column, or the column of an earlier step, that it is computed from.
+        do: What is computed. `softmax` and `sigmoid` keep the column's form; `argmax` gives the position of the
+            largest value of an array, or its name; `pick` gives one value of an array; `categories` gives the name of
+            the first category whose condition a number meets; `calibrate` interpolates a number in a table.
+        index: For `pick`, the position, from 0.
+        classes: For `argmax`, the names of the positions; empty for the position itself.
+        categories: For `categories`, name to condition, such as `"<0.2"` or `">=0.2 <0.7"`.
+        otherwise: For `categories`, the name where no condition is met; none for null.
+        points: For `calibrate`, pairs of a number and what becomes of it, in rising order.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
+    name: str
+    of: str
+    do: Literal["softmax", "sigmoid", "argmax", "pick", "categories", "calibrate"]
+    index: int | None = None
+    classes: tuple[str, ...] = ()
+    categories: dict[str, str] = field(default_factory=dict)
+    otherwise: str | None = None
+    points: tuple[tuple[float, ...], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MemberConfig:
+    """One model of an ensemble.
 
     Attributes:
         uri: `models:/name@alias` or `models:/name/version`.
-        inputs: ONNX input name to the features it takes; empty: by name, or all features into the only input.
-        outputs: Output column to an output of the model or a part of it; empty: every output under its own name.
+        weight: Its weight in the mean; weights need not add up to 1.
+        inputs: As `model.inputs`, where this model takes others.
+        outputs: As `model.outputs`, where this model's are named otherwise.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
+    uri: str
+    weight: float = 1.0
+    inputs: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    outputs: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SegmentsConfig:
+    """A model for each value of a column.
+
+    Attributes:
+        by: A column of the input table, or a feature: text, whole numbers or booleans.
+        models: Value to the URI of its model.
+        default: The model of all other rows, null among them; none sets those rows aside.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
+    by: str
+    models: dict[str, str]
+    default: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChallengerConfig:
+    """A model that scores the same rows beside the job's own, to be compared with it; it decides nothing.
+
+    Attributes:
+        uri: `models:/name@alias` or `models:/name/version`.
+        inputs: As `model.inputs`, where this model takes others.
+        outputs: As `model.outputs`, where this model's are named otherwise.
+        worst: Rows with the largest differences whose keys go to the differences table; 0 for none.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
     uri: str
     inputs: dict[str, tuple[str, ...]] = field(default_factory=dict)
     outputs: dict[str, str] = field(default_factory=dict)
+    worst: int = 20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelConfig:
+    """The registered model, or models, and how their tensors meet the job's columns.
+
+    Attributes:
+        uri: `models:/name@alias` or `models:/name/version`. Exactly one of `uri`, `ensemble` and `segments`.
+        ensemble: Models whose scores are averaged.
+        segments: A model for each value of a column.
+        inputs: ONNX input name to the features it takes; empty: by name, or all features into the only input.
+        outputs: Output column to an output of the model or a part of it; empty: every output under its own name.
+        postprocess: Columns computed from the outputs, in order.
+        drop: Output columns that are not kept.
+        challenger: A model that is compared with the job's own.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
+    uri: str | None = None
+    ensemble: tuple[MemberConfig, ...] = ()
+    segments: SegmentsConfig | None = None
+    inputs: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    outputs: dict[str, str] = field(default_factory=dict)
+    postprocess: tuple[StepConfig, ...] = ()
+    drop: tuple[str, ...] = ()
+    challenger: ChallengerConfig | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

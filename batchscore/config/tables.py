@@ -94,6 +94,9 @@ class OutputConfig:
         quarantine: The same of the quarantine table; the scores' with `_quarantine` added, unless given.
         audit: The same of the audit table; the scores' with `_audit` added, unless given.
         format: How the tables are stored; a catalog name is Delta's.
+        challenger: The same of the table for a challenger's scores; none unless given.
+        differences: The same of the table for the keys of rows where a challenger differs most; the scores' with
+            `_differences` added, unless given.
         passthrough: Input columns that travel to the scores table unchanged.
         stage_retention_d: Days that the staged rows of a held, failed or abandoned run are kept.
         single_driver: The promise that one driver at a time publishes, for stores that cannot tell two apart.
@@ -102,6 +105,8 @@ class OutputConfig:
     __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
     scores: str
     quarantine: str | None = None
+    challenger: str | None = None
+    differences: str | None = None
     audit: str | None = None
     format: Format = "delta"
     passthrough: tuple[str, ...] = ()

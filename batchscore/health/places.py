@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from batchscore.config import InputConfig, Job, LookupConfig
 from batchscore.errors import SetupError
 from batchscore.health.checks import Check, attempt
-from batchscore.references import resolve_path, resolve_sqlite
+from batchscore.pinning import pin_job_models
+from batchscore.references import resolve_path
 from batchscore.tables.catalog import expect_location, find_table
 from batchscore.tables.locations import is_path
 from batchscore.tables.locks import local_path
@@ -45,12 +46,13 @@ def check_places(job: Job, spark: SparkSession | None) -> Iterator[Check]:
 
 
 def _describe_model(job: Job) -> str:
-    from batchscore.models.pin import pin_model  # noqa: PLC0415 - mlflow takes seconds to import
-
-    uri = job.config.registry.uri
-    model, _ = pin_model(job.config.model.uri, resolve_sqlite(uri, job.folder) if uri else None)
-    alias = f" (alias {model.alias})" if model.alias else ""
-    return f"model {model.label}{alias} loads: {model.size_bytes:,} bytes, sha256 {model.sha256[:16]}…"
+    lineup, _ = pin_job_models(job)
+    told = [
+        f"{model.label}{f' (alias {model.alias})' if model.alias else ''} loads: {model.size_bytes:,} bytes, sha256 "
+        f"{model.sha256[:16]}…"
+        for model in (*lineup.models, *([lineup.challenger] if lineup.challenger else []))
+    ]
+    return f"model {'; '.join(told)}"
 
 
 def _describe_table(spark: SparkSession, job: Job, where: str, table: str, table_format: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -10,9 +10,9 @@ import pyarrow.compute as pc
 
 from batchscore.errors import InputError, ScoringError
 from batchscore.kernel.filling import fill_features
+from batchscore.kernel.models import Answer, JobModels
 from batchscore.kernel.reasons import PLACES, REASON, Failures, make_reason, name_reason
 from batchscore.kernel.rules import evaluate
-from batchscore.kernel.scorer import Scorer
 from batchscore.kernel.scores import find_bad_scores
 from batchscore.kernel.spec import KernelSpec
 from batchscore.kernel.tally import Tally
@@ -22,8 +22,21 @@ QUARANTINED = "quarantined"
 TALLY = "tally"
 
 
-def stage_schema(spec_columns: list[pa.Field], raw: pa.DataType | None) -> pa.Schema:
-    """The schema of what the kernel gives back: the output columns, the outcome, its reasons, and the tally."""
+def stage_schema(
+    spec_columns: Sequence[pa.Field],
+    raw: pa.DataType | None,
+    *,
+    labels: bool = False,
+    challenger: Sequence[pa.Field] = (),
+) -> pa.Schema:
+    """The schema of what the kernel gives back: the output columns, the outcome, its reasons, and the tally.
+
+    Args:
+        spec_columns: Keys, passthrough and output columns.
+        raw: Type of the whole input row, where it is carried.
+        labels: Whether each row says which model scored it.
+        challenger: The challenger's columns; empty without one.
+    """
     extra = [
         pa.field("_outcome", pa.string()),
         pa.field("_stage", pa.string()),
@@ -32,13 +45,17 @@ def stage_schema(spec_columns: list[pa.Field], raw: pa.DataType | None) -> pa.Sc
     ]
     if raw is not None:
         extra.append(pa.field("_raw", raw))
+    if labels:
+        extra.append(pa.field("_model", pa.string()))
+    if challenger:
+        extra.append(pa.field("_challenger", pa.struct(list(challenger))))
     return pa.schema([*spec_columns, *extra])
 
 
 def run_kernel(
     batches: Iterator[pa.RecordBatch],
     spec: KernelSpec,
-    load_bytes: Callable[[], bytes],
+    load_bytes: Callable[[str], bytes],
     worker: str,
     address: int | None = None,
 ) -> Iterator[pa.RecordBatch]:
@@ -48,7 +65,7 @@ def run_kernel(
         batches: The task's rows. Columns: keys, passthrough, columns of input rules, features, and the flags that
             the spec announces.
         spec: What to do.
-        load_bytes: Gives the model's bytes.
+        load_bytes: Gives the bytes of the model with a digest.
         worker: Name of this worker process, `host:pid`.
         address: The GPU that Spark gave the task, if it gave one.
 
@@ -68,15 +85,15 @@ def run_kernel(
 
 
 class _Task:
-    """The state of one task: its session and its tally."""
+    """The state of one task: its models and its tally."""
 
     def __init__(
-        self, spec: KernelSpec, load_bytes: Callable[[], bytes], address: int | None, schema: pa.Schema
+        self, spec: KernelSpec, load_bytes: Callable[[str], bytes], address: int | None, schema: pa.Schema
     ) -> None:
         self.spec = spec
         self.schema = schema
         self.tally = Tally()
-        self._scorer = Scorer(spec.model, spec, address, load_bytes, self.tally)
+        self._models = JobModels(spec, address, load_bytes, self.tally)
         self._rules = {place: [r for r in spec.rules if r.place == place] for place in PLACES}
         self._tallies = {place: [t for t in spec.tallies if t.place == place] for place in PLACES}
 
@@ -88,14 +105,14 @@ class _Task:
         self._check_keys(columns, failures)
         self._check_rules("input", columns, failures)
         self._check_rules("features", columns, failures)
-        features = fill_features(self.spec.features, self.spec.model.inputs, columns, failures)
+        routes = self._models.route(columns, failures)
+        features = fill_features(self.spec.features, self._models.inputs, columns, failures)
+        self._models.check(columns, features, routes, failures)
         alive = np.flatnonzero(~failures.failed())
-        scores: Mapping[str, pa.Array] = {}
-        if len(alive):
-            scores, alive = self._score(features, alive, failures)
-        if len(alive):
-            self._check_scores(columns, scores, alive, failures)
-        yield from self._outcomes(columns, scores, alive, failures)
+        answer = self._models.score(features, alive, routes, failures) if len(alive) else Answer({}, alive)
+        if len(answer.alive):
+            self._check_scores(columns, answer, failures)
+        yield from self._outcomes(columns, features, answer, failures)
 
     def _check_lookups(self, columns: Mapping[str, pa.Array]) -> None:
         doubled = columns["_doubled"] if self.spec.doubled else None
@@ -133,53 +150,34 @@ class _Task:
         if self._tallies[place]:
             self.tally.add_columns(place, columns, self._tallies[place])
 
-    def _score(
-        self, features: Mapping[str, pa.Array], alive: np.ndarray, failures: Failures
-    ) -> tuple[Mapping[str, pa.Array], np.ndarray]:
-        """Scores, and the positions of the rows that have one."""
-        if len(alive) < failures.rows:
-            index = pa.array(alive)
-            features = {name: column.take(index) for name, column in features.items()}
-        scores = self._scorer.score(features, len(alive))
-        if scores.failed:
-            alive = self._set_failed_aside(scores.failed, alive, failures)
-        return scores.columns, alive
-
-    def _set_failed_aside(self, failed: Mapping[int, str], alive: np.ndarray, failures: Failures) -> np.ndarray:
-        """Give the rows that ONNX Runtime refuses their reasons; returns the positions of the others."""
-        reason = make_reason("unscorable", ", ".join(spec.column for spec in self.spec.model.outputs))
-        for error in dict.fromkeys(failed.values()):
-            mask = np.zeros(failures.rows, dtype=bool)
-            mask[alive[[row for row, text in failed.items() if text == error]]] = True
-            failures.add("output", mask, **reason, error=error)
-        return np.delete(alive, list(failed))
-
-    def _check_scores(
-        self,
-        columns: Mapping[str, pa.Array],
-        scores: Mapping[str, pa.Array],
-        alive: np.ndarray,
-        failures: Failures,
-    ) -> None:
+    def _check_scores(self, columns: Mapping[str, pa.Array], answer: Answer, failures: Failures) -> None:
+        scores, alive = answer.columns, answer.alive
         own = Failures(len(alive))
         bad = find_bad_scores(list(scores.values())) if self.spec.on_bad_score != "keep" else None
         if bad is not None:
             if self.spec.on_bad_score == "fail":
                 raise ScoringError(
-                    f"model {self.spec.model.label}: expected finite scores (on_bad_score: fail); found "
+                    f"model {self.spec.scores.label}: expected finite scores (on_bad_score: fail); found "
                     f"{int(bad.sum())} NaN or infinite in one batch of {len(alive)} rows."
                 )
             own.add("output", bad, **make_reason("bad_score", ", ".join(scores)))
         index = pa.array(alive)
         kept = {name: columns[name].take(index) for name in (*self.spec.keys, *self.spec.passthrough)}
-        self._check_rules("output", {**kept, **scores}, own)
+        self._check_rules("output", {**kept, **self._kept(scores)}, own)
         for place, mask, reason in zip(own.places, own.masks, own.reasons, strict=True):
             whole = np.zeros(failures.rows, dtype=bool)
             whole[alive] = mask
             failures.add(place, whole, **reason)
 
+    def _kept(self, scores: Mapping[str, pa.Array]) -> dict[str, pa.Array]:
+        return {name: scores[name] for name in self.spec.scores.columns} if scores else {}
+
     def _outcomes(
-        self, columns: Mapping[str, pa.Array], scores: Mapping[str, pa.Array], alive: np.ndarray, failures: Failures
+        self,
+        columns: Mapping[str, pa.Array],
+        features: Mapping[str, pa.Array],
+        answer: Answer,
+        failures: Failures,
     ) -> Iterator[pa.RecordBatch]:
         failed = failures.failed()
         good = ~failed
@@ -189,20 +187,27 @@ class _Task:
         carried = (*self.spec.keys, *self.spec.passthrough)
         if scored:
             whole = scored == failures.rows
-            rows = pa.array(np.flatnonzero(good))
-            inside = None if scored == len(alive) else pa.array(np.flatnonzero(good[alive]))
-            values = {name: columns[name] if whole else columns[name].take(rows) for name in carried}
+            rows = np.flatnonzero(good)
+            index = pa.array(rows)
+            inside = None if scored == len(answer.alive) else pa.array(np.flatnonzero(good[answer.alive]))
+            values = {name: columns[name] if whole else columns[name].take(index) for name in carried}
+            scores = self._kept(answer.columns)
+            if answer.labels is not None:
+                scores["_model"] = answer.labels
             values |= {n: c if inside is None else c.take(inside) for n, c in scores.items()}
+            challenged = self._models.challenge(columns, features, rows)
+            if challenged is not None:
+                values["_challenger"] = challenged
             yield self._batch(values, scored, SCORED)
         if aside:
             chosen = np.flatnonzero(failed)
             for mask, reason in zip(failures.masks, failures.reasons, strict=True):
                 self.tally.count_reason(name_reason(reason), int(mask.sum()))
-            rows = pa.array(chosen)
-            values = {name: columns[name].take(rows) for name in carried}
+            index = pa.array(chosen)
+            values = {name: columns[name].take(index) for name in carried}
             values["_stage"], values["_reasons"] = failures.columns(chosen)
             if self.spec.raw:
-                values["_raw"] = columns["_raw"].take(rows)
+                values["_raw"] = columns["_raw"].take(index)
             yield self._batch(values, aside, QUARANTINED)
 
     def tally_row(self, worker: str) -> pa.RecordBatch:

@@ -51,7 +51,7 @@ def check_batch(columns: Mapping[str, pa.Array], rows: int, spec: CheckSpec, tal
     if not rows:
         return
     tally.read += rows
-    tally.to_model += rows  # the checks of scores see every row that is given to them
+    tally.to_checks += rows  # the checks of scores see every row that is given to them
     aside: np.ndarray | None = None
     for rule in spec.rules:
         fails, evaluated = evaluate(rule, columns)

@@ -1,8 +1,8 @@
-"""Features as the model takes them: null policies, array shapes, and values that the tensor's type cannot hold."""
+"""Features as the models take them: null policies, array shapes, and values that a tensor's type cannot hold."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -48,16 +48,38 @@ def fill_features(
             failures.add("features", failed, **make_reason("not_computable", feature.name))
             alive &= ~failed
         specs = [spec for spec in taken if feature.name in spec.features]
-        _check_losses(feature, specs, column, failures)
         whole = column
         if column.null_count and specs and leaf_type(column.type)[1] and feature.on_null in ("nan", "impute"):
             whole = _fill_arrays(feature, specs, column)
         missing = _find_nulls(whole)
         if missing is not None:
             whole = _apply_null_policy(feature, whole, missing, failed, alive, failures)
-        _check_shapes(feature, specs, whole, failures)
         out[feature.name] = whole
     return out
+
+
+def find_unfit(
+    inputs: Iterable[InputSpec], columns: Mapping[str, pa.Array], filled: Mapping[str, pa.Array]
+) -> list[tuple[str, str, np.ndarray]]:
+    """Rows that a model cannot take as they are.
+
+    Args:
+        inputs: The model's inputs.
+        columns: [n] values by name, as they came: values are compared with what a tensor holds before nulls are filled.
+        filled: Feature columns after their null policies, whose arrays must have the shape that the model takes.
+
+    Returns:
+        For each fault the kind of its reason (`overflow`, `lossy`, `bad_shape`), the feature, and its rows: [n] bool.
+    """
+    taken = tuple(inputs)
+    found = []
+    for name in dict.fromkeys(name for spec in taken for name in spec.features):
+        specs = [spec for spec in taken if name in spec.features]
+        found += [(kind, name, mask) for kind, mask in _find_losses(specs, columns[name])]
+        wrong = _find_wrong_shapes(specs, filled[name])
+        if wrong is not None:
+            found.append(("bad_shape", name, wrong))
+    return found
 
 
 def _find_failed(feature: FeatureSpec, columns: Mapping[str, pa.Array]) -> np.ndarray | None:
@@ -69,7 +91,7 @@ def _find_failed(feature: FeatureSpec, columns: Mapping[str, pa.Array]) -> np.nd
     return failed if failed.any() else None
 
 
-def _check_losses(feature: FeatureSpec, specs: list[InputSpec], column: pa.Array, failures: Failures) -> None:
+def _find_losses(specs: Sequence[InputSpec], column: pa.Array) -> Iterator[tuple[str, np.ndarray]]:
     nested = unnest(column) if leaf_type(column.type)[1] else None
     for dtype in dict.fromkeys(spec.dtype for spec in specs):
         for kind, find in _LOSSES:
@@ -80,7 +102,7 @@ def _check_losses(feature: FeatureSpec, specs: list[InputSpec], column: pa.Array
             if nested is not None:
                 mask = np.zeros(len(column), dtype=bool)
                 mask[nested.rows[found]] = True
-            failures.add("features", mask, **make_reason(kind, feature.name))
+            yield kind, mask
 
 
 def _find_nulls(column: pa.Array) -> np.ndarray | None:
@@ -141,20 +163,20 @@ def _apply_null_policy(
     return column
 
 
-def _check_shapes(feature: FeatureSpec, specs: list[InputSpec], column: pa.Array, failures: Failures) -> None:
-    """Set aside the arrays that are not of the shape that the model takes."""
-    if not specs or not leaf_type(column.type)[1]:
-        return
+def _find_wrong_shapes(specs: Sequence[InputSpec], column: pa.Array) -> np.ndarray | None:
+    """Rows whose arrays are not of the shape that the model takes: [n] bool, or None where there is none."""
+    if not leaf_type(column.type)[1]:
+        return None
     shapes = unnest(column).shapes
-    wrong = (shapes < 0).any(axis=1)
+    wrong = np.zeros(len(column), dtype=bool)
+    wrong |= (shapes < 0).any(axis=1)
     for spec in specs:
         sizes = [int(np.prod([size or 0 for size in spec.item]))] if spec.flat else list(spec.item)
         for place, size in enumerate(sizes):
             if size is not None:
                 wrong |= shapes[:, place] != size
     wrong &= ~column.is_null().to_numpy(zero_copy_only=False)
-    if wrong.any():
-        failures.add("features", wrong, **make_reason("bad_shape", feature.name))
+    return wrong if wrong.any() else None
 
 
 def _as_floats(column: pa.Array) -> pa.Array:

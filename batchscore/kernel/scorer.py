@@ -46,6 +46,7 @@ class Scorer:
         self._load_bytes = load_bytes
         self._tally = tally
         self._counted = False
+        self._failed = 0
         self._tensors = list(dict.fromkeys(output.tensor for output in model.outputs))
 
     def score(self, features: Mapping[str, pa.Array], rows: int) -> Scores:
@@ -81,7 +82,8 @@ class Scorer:
         session = self._open()
         feeds = {spec.tensor: to_tensor(spec, features) for spec in self.model.inputs}
         step, limit = self.model.batch or self._spec.batch_rows or rows, self._spec.max_failed_rows
-        done = score_pieces(partial(self._call, session), feeds, rows, step, limit, self._tally.failed_rows)
+        done = score_pieces(partial(self._call, session), feeds, rows, step, limit, self._failed)
+        self._failed += len(done.failed)
         self._tally.split_batches += done.splits
         self._tally.failed_rows += len(done.failed)
         scored = rows - len(done.failed)
@@ -109,7 +111,8 @@ class Scorer:
         outcome = session.run(self._tensors, feeds)
         if isinstance(outcome, Refusal):
             return outcome
-        self._tally.add_batch(time.perf_counter() - started, rows, device_of(session.providers))
+        device = device_of(session.providers)
+        self._tally.add_batch(time.perf_counter() - started, rows, device, self.model.label)
         return [_cut(output, rows, batch) for output in outcome] if batch is not None and rows < batch else outcome
 
 

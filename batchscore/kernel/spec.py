@@ -141,6 +141,31 @@ class OutputSpec:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class StepSpec:
+    """One column computed from the outputs, as `StepConfig` says.
+
+    Attributes:
+        name: The new column.
+        of: The column that it is computed from.
+        do: `softmax`, `sigmoid`, `argmax`, `pick`, `categories` or `calibrate`.
+        index: Position that `pick` takes.
+        classes: Names of the positions for `argmax`; empty for positions.
+        categories: Name and comparisons, pairs of operator and number, that must all hold; the first that fits wins.
+        otherwise: The category where none fits.
+        points: [k, 2] table that `calibrate` interpolates, first numbers rising.
+    """
+
+    name: str
+    of: str
+    do: str
+    index: int = 0
+    classes: tuple[str, ...] = ()
+    categories: tuple[tuple[str, tuple[tuple[str, float], ...]], ...] = ()
+    otherwise: str | None = None
+    points: tuple[tuple[float, ...], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ModelSpec:
     """One model and how rows meet it.
 
@@ -157,6 +182,47 @@ class ModelSpec:
     inputs: tuple[InputSpec, ...]
     outputs: tuple[OutputSpec, ...]
     batch: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScoresSpec:
+    """How a row gets its scores: by one model, by the mean of several, or by the model of its segment.
+
+    Attributes:
+        models: The models, each once for each place that the config names it.
+        weights: Weight of each model in the mean, adding up to 1; empty where there is no ensemble.
+        by: Column of the batch that says which model scores a row; empty where there are no segments.
+        routes: Value of `by`, as text, to position among the models.
+        default: Position of the model of all other rows; None sets them aside.
+        steps: Columns computed from the outputs, in order.
+        dropped: Columns that are not kept.
+        challenger: A model whose scores are compared with these; it decides nothing.
+    """
+
+    models: tuple[ModelSpec, ...]
+    weights: tuple[float, ...] = ()
+    by: str = ""
+    routes: Mapping[str, int] = field(default_factory=dict)
+    default: int | None = None
+    steps: tuple[StepSpec, ...] = ()
+    dropped: tuple[str, ...] = ()
+    challenger: ModelSpec | None = None
+
+    @property
+    def label(self) -> str:
+        """The models, for messages."""
+        return ", ".join(dict.fromkeys(model.label for model in self.models))
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Columns that the models give."""
+        return tuple(output.column for output in self.models[0].outputs)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns that are kept, in order."""
+        made = (*self.outputs, *(step.name for step in self.steps))
+        return tuple(name for name in made if name not in self.dropped)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -200,7 +266,7 @@ class KernelSpec:
         rules: Row rules of all places.
         tallies: Column sums of all places.
         features: Features with null policies.
-        model: The model.
+        scores: The models, and what becomes of their outputs.
         on_bad_score: `quarantine`, `keep` or `fail` for NaN and infinite scores.
         batch_rows: Rows in one ONNX Runtime call; 0 takes the Arrow batch as it comes.
         max_failed_rows: Rows of a task that ONNX Runtime may refuse on their own.
@@ -217,7 +283,7 @@ class KernelSpec:
     rules: tuple[RuleSpec, ...]
     tallies: tuple[TallySpec, ...]
     features: tuple[FeatureSpec, ...]
-    model: ModelSpec
+    scores: ScoresSpec
     on_bad_score: str
     batch_rows: int
     max_failed_rows: int

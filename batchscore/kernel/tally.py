@@ -16,7 +16,7 @@ from batchscore.kernel.columns import ColumnTally
 from batchscore.kernel.rules import decode
 from batchscore.kernel.spec import TallySpec
 
-_COUNTS = ("read", "scored", "quarantined", "to_model", "failed_rows", "split_batches")
+_COUNTS = ("read", "scored", "quarantined", "to_model", "to_checks", "failed_rows", "split_batches")
 _SUMS = (*_COUNTS, "sessions_built", "session_build_s", "bytes_in", "bytes_out")
 BUCKETS_PER_DECADE = 40  # a quantile is read to within 6 %
 
@@ -100,14 +100,16 @@ class Tally:
         read: Rows that the task received.
         scored: Rows that came out with a score.
         quarantined: Rows set aside.
-        to_model: Rows that the model scored; those that output checks see.
+        to_model: Rows that went through a model; through each model of an ensemble.
+        to_checks: Rows that have scores; those that output checks see.
         failed_rows: Rows that ONNX Runtime refused on their own.
         split_batches: Calls of the model that were refused and halved.
         rules: Rule id to (rows evaluated, rows failed).
         reasons: Reason to rows.
         columns: Place to column (and condition) to its tally.
         latency: One entry per call of the model.
-        devices: Device to rows that the model scored on it.
+        devices: Device to rows that went through a model on it.
+        models: Model to rows that went through it, and the seconds that took.
         providers: ONNX Runtime provider to tasks that ran with it.
         ort_versions: ONNX Runtime versions.
         sessions_built: Sessions that were built rather than found.
@@ -116,12 +118,14 @@ class Tally:
         bytes_out: Bytes of those that it gave back.
         workers: Worker process, `host:pid`, to what it did.
         gpu: The GPU of the task's session.
+        challenger: What the challenger did with the rows that have scores; None without one.
     """
 
     read: int = 0
     scored: int = 0
     quarantined: int = 0
     to_model: int = 0
+    to_checks: int = 0
     failed_rows: int = 0
     split_batches: int = 0
     rules: dict[str, tuple[int, int]] = field(default_factory=dict)
@@ -129,6 +133,7 @@ class Tally:
     columns: dict[str, dict[str, ColumnTally]] = field(default_factory=dict)
     latency: Histogram = field(default_factory=Histogram)
     devices: dict[str, int] = field(default_factory=dict)
+    models: dict[str, tuple[int, float]] = field(default_factory=dict)
     providers: dict[str, int] = field(default_factory=dict)
     ort_versions: set[str] = field(default_factory=set)
     sessions_built: int = 0
@@ -137,6 +142,7 @@ class Tally:
     bytes_out: int = 0
     workers: dict[str, Work] = field(default_factory=dict)
     gpu: dict[str, str] = field(default_factory=dict)
+    challenger: Tally | None = None
 
     def add_columns(self, place: str, columns: Mapping[str, pa.Array], specs: Sequence[TallySpec]) -> None:
         """Count the columns of one batch that `specs` name."""
@@ -156,11 +162,12 @@ class Tally:
         """Add rows that were set aside for one reason."""
         self.reasons[name] = self.reasons.get(name, 0) + rows
 
-    def add_batch(self, seconds: float, rows: int, device: str) -> None:
-        """Add one call of the model."""
+    def add_batch(self, seconds: float, rows: int, device: str, model: str) -> None:
+        """Add one call of a model."""
         self.devices[device] = self.devices.get(device, 0) + rows
         self.latency.add(seconds)
         self.to_model += rows
+        self._count_model(model, rows, seconds)
 
     def add_session(
         self, providers: Iterable[str], version: str, build_s: float | None, gpu: Mapping[str, str]
@@ -184,21 +191,28 @@ class Tally:
 
     def rows_at(self, place: str) -> int:
         """Rows that the checks of a place see."""
-        return self.to_model if place == "output" else self.read
+        return self.to_checks if place == "output" else self.read
 
     def to_json(self) -> str:
         """One line of JSON, keys sorted, without NaN or infinity."""
+        return json.dumps(self._to_plain(), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+    def _to_plain(self) -> dict[str, Any]:
         plain: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
         plain["latency"] = asdict(self.latency)
         plain["columns"] = {p: {n: c.to_plain() for n, c in known.items()} for p, known in self.columns.items()}
         plain["ort_versions"] = sorted(self.ort_versions)
         plain["workers"] = {name: asdict(work) for name, work in self.workers.items()}
-        return json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        plain["challenger"] = self.challenger._to_plain() if self.challenger else None
+        return plain
 
     @staticmethod
     def from_json(text: str) -> Tally:
         """The tally that `to_json` wrote."""
-        plain = json.loads(text)
+        return Tally._from_plain(json.loads(text))
+
+    @staticmethod
+    def _from_plain(plain: dict[str, Any]) -> Tally:
         latency = plain["latency"]
         latency["buckets"] = {int(bucket): count for bucket, count in latency["buckets"].items()}
         plain["latency"] = Histogram(**latency)
@@ -209,6 +223,8 @@ class Tally:
         }
         plain["ort_versions"] = set(plain["ort_versions"])
         plain["workers"] = {name: Work(**work) for name, work in plain["workers"].items()}
+        plain["models"] = {model: (rows, seconds) for model, (rows, seconds) in plain["models"].items()}
+        plain["challenger"] = Tally._from_plain(plain["challenger"]) if plain["challenger"] else None
         return Tally(**plain)
 
     @staticmethod
@@ -230,6 +246,7 @@ class Tally:
             "workers": {name: asdict(work) for name, work in sorted(self.workers.items())},
             "onnxruntime": sorted(self.ort_versions),
             "devices": {device: rows / self.to_model for device, rows in sorted(self.devices.items())},
+            "models": {m: {"rows": rows, "model_s": s} for m, (rows, s) in sorted(self.models.items())},
             "providers": dict(sorted(self.providers.items())),
             "sessions_built": self.sessions_built,
             "session_build_s": self.session_build_s,
@@ -241,6 +258,17 @@ class Tally:
             "bytes_in": self.bytes_in,
             "bytes_out": self.bytes_out,
             "peak_rss_bytes": max((work.peak_rss_bytes for work in self.workers.values()), default=0),
+            **({"challenger": self.challenger._as_challenger()} if self.challenger else {}),
+        }
+
+    def _as_challenger(self) -> dict[str, Any]:
+        return {
+            "rows": self.read,
+            "scored": self.scored,
+            "not_scored": {reason: rows for reason, rows in sorted(self.reasons.items()) if rows},
+            "model_s": self.latency.total_s,
+            "sessions_built": self.sessions_built,
+            "session_build_s": self.session_build_s,
         }
 
     def _add(self, other: Tally) -> None:
@@ -256,9 +284,18 @@ class Tally:
                 known.setdefault(column, ColumnTally(max_values=counted.max_values)).merge(counted)
         for device, rows in other.devices.items():
             self.devices[device] = self.devices.get(device, 0) + rows
+        for model, (rows, seconds) in other.models.items():
+            self._count_model(model, rows, seconds)
+        if other.challenger is not None:
+            self.challenger = self.challenger or Tally()
+            self.challenger._add(other.challenger)
         for provider, count in other.providers.items():
             self.providers[provider] = self.providers.get(provider, 0) + count
         self.latency.merge(other.latency)
         self.ort_versions |= other.ort_versions
         for worker, work in other.workers.items():
             self.workers.setdefault(worker, Work()).merge(work)
+
+    def _count_model(self, model: str, rows: int, seconds: float) -> None:
+        before = self.models.get(model, (0, 0.0))
+        self.models[model] = (before[0] + rows, before[1] + seconds)

@@ -11,9 +11,9 @@ from batchscore.errors import ConfigError
 from batchscore.intervals import Interval, parse_unit
 from batchscore.loading.expectations import find_expectation_faults
 from batchscore.loading.faults import Finding, Path
-from batchscore.patterns import DURATION, MODEL_URI, NAME, RESERVED_PREFIX
+from batchscore.loading.model_rules import find_model_faults
+from batchscore.patterns import DURATION, NAME, RESERVED_PREFIX
 from batchscore.references import TABLE_NAME, has_reference
-from batchscore.selectors import FORM, parse_selector
 
 # Settings that decide values or safety; batchscore sets them itself on its own session.
 PROTECTED_CONF = frozenset(
@@ -109,10 +109,12 @@ def _check_columns(job: JobConfig) -> Iterator[Finding]:
     if not job.input.key and job.input.on_duplicate_key == "quarantine":
         needs = "`on_duplicate_key: quarantine` needs `input.key`"
         yield Finding(("input", "on_duplicate_key"), "needs-key", needs, reads=(("input",),))
-    for name in job.model.outputs:
+    made: list[tuple[Path, str]] = [(("model", "outputs", name), name) for name in job.model.outputs]
+    made += [(("model", "postprocess", i, "name"), step.name) for i, step in enumerate(job.model.postprocess)]
+    for place, name in made:
         if name.lower() in seen:
             what = f"output column '{name}' collides with a key, passthrough or other output column; rename it"
-            yield Finding(("model", "outputs", name), "collision", what)
+            yield Finding(place, "collision", what)
         seen.add(name.lower())
 
 
@@ -169,30 +171,6 @@ def _check_sources(job: JobConfig) -> Iterator[Finding]:
             candidates = tuple(f"{name}.{column}" for column in known.columns)
             brings = f"lookup '{name}' brings: {', '.join(known.columns)}"
             yield Finding(where, "unknown-column", brings, candidates, (("lookups", name),))
-
-
-def _check_model(job: JobConfig) -> Iterator[Finding]:
-    if not MODEL_URI.match(job.model.uri):
-        expected = "expected 'models:/NAME@ALIAS' or 'models:/NAME/VERSION' (a number; never 'latest')"
-        yield Finding(("model", "uri"), "bad-uri", expected)
-    for name, columns in job.model.inputs.items():
-        if not columns:
-            yield Finding(("model", "inputs", name), "empty", "expected at least one feature")
-    for name, selector in job.model.outputs.items():
-        where: Path = ("model", "outputs", name)
-        if not name.strip() or name.startswith(RESERVED_PREFIX):
-            yield Finding(where, "bad-name", "an output column's name is not empty and does not start with '_'")
-        if parse_selector(selector) is None:
-            yield Finding(where, "bad-selector", FORM)
-
-
-def _check_model_inputs(job: JobConfig) -> Iterator[Finding]:
-    features = tuple(feature.name for feature in job.features.columns)
-    for name, columns in job.model.inputs.items() if features else ():
-        for position, column in enumerate(columns):
-            if column not in features:
-                what = f"'{column}' is not among `features.columns`; add it there, if only by its name"
-                yield Finding(("model", "inputs", name, position), "unknown-feature", what, features, (("features",),))
 
 
 def _check_limits(job: JobConfig) -> Iterator[Finding]:
@@ -253,10 +231,13 @@ def _check_places(job: JobConfig) -> Iterator[Finding]:
     """Tables and files: paths or names where one is needed, no two outputs in one place, no output over an input."""
     taken = {job.input.table: "input.table"} | {t.table: f"lookups.{n}.table" for n, t in job.lookups.items()}
     taken = {_trim(place): key for place, key in taken.items()}
-    places = {"scores": job.output.scores, "quarantine": job.output.quarantine, "audit": job.output.audit}
-    for key, place in places.items():
+    for key in ("scores", "quarantine", "audit", "challenger", "differences"):
+        place: str | None = getattr(job.output, key)
         if place is None:
             continue
+        if key in ("challenger", "differences") and job.model.challenger is None:
+            what = "only a job with `model.challenger` writes it; remove it"
+            yield Finding(("output", key), "not-used", what, reads=(("model",),))
         named = "/" not in place and not has_reference(place)
         if named and job.output.format == "parquet":
             what = f"expected a path with a '/', as './{place}'; Parquet output has no catalog name"
@@ -304,8 +285,7 @@ _CHECKS: tuple[Callable[[JobConfig], Iterator[Finding]], ...] = (
     _check_lookups,
     _check_features,
     _check_sources,
-    _check_model,
-    _check_model_inputs,
+    find_model_faults,
     find_expectation_faults,
     _check_limits,
     _check_gpu,

@@ -36,6 +36,8 @@ REFERENCE_PLACES: tuple[tuple[str, ...], ...] = (
     ("output", "scores"),
     ("output", "quarantine"),
     ("output", "audit"),
+    ("output", "challenger"),
+    ("output", "differences"),
     ("registry", "uri"),
     ("engine", "master"),
     ("engine", "conf", "*"),

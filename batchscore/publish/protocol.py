@@ -110,7 +110,7 @@ def publish(
     if quarantined is not None:
         step("quarantine")
         reached("quarantine.begun")
-        version = _append_quarantine(quarantine, attempt, quarantined)
+        version = append_rows(quarantine, attempt.run_id, quarantined)
         reached("quarantine.found")
     step("scores")
     reached("scores.begun")
@@ -129,6 +129,42 @@ def publish(
     raise WriteError(
         f"scores {scores.location}: expected the commit of run {attempt.run_id} in the log; found none after "
         f"{MAX_TRIES} tries{_told(failure)}. The old scores stay visible; mend the cause and run again."
+    ) from failure
+
+
+def append_rows(table: TablePort, run_id: str, rows: Any) -> int:
+    """Append a run's rows to a table that only grows, once; they count for nothing until the run is published.
+
+    Args:
+        table: The quarantine, or a table of a challenger.
+        run_id: The run.
+        rows: Its rows.
+
+    Returns:
+        Version of the commit that has them.
+
+    Raises:
+        WriteError: They are not in the log after every try.
+    """
+    app_id = f"q/{run_id}"
+    failure: Exception | None = None
+    for _ in range(MAX_TRIES):
+        with table.lock():
+            before = table.version()
+            try:
+                metadata = json.dumps({"run_id": run_id})
+                table.append(rows, app_id=app_id, txn_version=1, metadata=metadata)
+            except Exception as error:  # whatever it says, only the log decides
+                failure = error
+            reached("quarantine.written")
+            version = _find_version(table, run_id, before)
+            if version is None and table.txn_version(app_id) >= 1:  # an earlier try of this run had landed
+                version = _find_version(table, run_id, -1) or table.version()
+            if version is not None:
+                return version
+    raise WriteError(
+        f"table {table.location}: expected the rows of run {run_id} in its log; found none after {MAX_TRIES} "
+        f"tries{_told(failure)}. Nothing was published; mend the cause and run again."
     ) from failure
 
 
@@ -168,33 +204,10 @@ def _read_back(scores: TablePort, attempt: Attempt, quarantine_version: int | No
     )
 
 
-def _append_quarantine(quarantine: TablePort, attempt: Attempt, rows: Any) -> int:
-    app_id = f"q/{attempt.run_id}"
-    failure: Exception | None = None
-    for _ in range(MAX_TRIES):
-        with quarantine.lock():
-            before = quarantine.version()
-            try:
-                metadata = json.dumps({"run_id": attempt.run_id})
-                quarantine.append(rows, app_id=app_id, txn_version=1, metadata=metadata)
-            except Exception as error:  # whatever it says, only the log decides
-                failure = error
-            reached("quarantine.written")
-            version = _find_version(quarantine, attempt.run_id, before)
-            if version is None and quarantine.txn_version(app_id) >= 1:  # an earlier try of this run had landed
-                version = _find_version(quarantine, attempt.run_id, -1) or quarantine.version()
-            if version is not None:
-                return version
-    raise WriteError(
-        f"quarantine {quarantine.location}: expected the rows of run {attempt.run_id} in its log; found none after "
-        f"{MAX_TRIES} tries{_told(failure)}. Nothing was published; mend the cause and run again."
-    ) from failure
-
-
-def _find_version(quarantine: TablePort, run_id: str, after: int) -> int | None:
+def _find_version(table: TablePort, run_id: str, after: int) -> int | None:
     """The version above `after` that added a run's rows; the newest commits are looked at first."""
-    for version in range(quarantine.version(), after, -1):
-        commit = next(iter(quarantine.commits(version - 1)), None)
+    for version in range(table.version(), after, -1):
+        commit = next(iter(table.commits(version - 1)), None)
         if commit is not None and commit.metadata and run_id in commit.metadata:
             return commit.version
     return None

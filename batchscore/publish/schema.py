@@ -37,6 +37,19 @@ QUARANTINE_EXTRA = (
     ("_run_id", "string"),
     ("_generation", "bigint"),
 )
+CHALLENGER_EXTRA = (
+    ("_model", "string"),
+    ("_interval", "string"),
+    ("_run_id", "string"),
+    ("_generation", "bigint"),
+)
+DIFFERENCES_EXTRA = (
+    ("_column", "string"),
+    ("_score", "double"),
+    ("_challenger_score", "double"),
+    ("_difference", "double"),
+    *CHALLENGER_EXTRA,
+)
 INTERVAL = "_interval"
 # The audit is read from the log's commit metadata, which goes with log retention.
 _KEPT = {LOG_RETENTION: "interval 365 days", FILE_RETENTION: "interval 30 days"}
@@ -50,6 +63,16 @@ def scores_schema(fields: Sequence[StructField]) -> StructType:
 def quarantine_schema(fields: Sequence[StructField]) -> StructType:
     """Columns of the quarantine table: keys, then the row, its reasons, and where it comes from."""
     return _with_extra(fields, QUARANTINE_EXTRA)
+
+
+def challenger_schema(fields: Sequence[StructField]) -> StructType:
+    """Columns of the table of a challenger's scores: keys and outputs, then where each row comes from."""
+    return _with_extra(fields, CHALLENGER_EXTRA)
+
+
+def differences_schema(fields: Sequence[StructField]) -> StructType:
+    """Columns of the differences table: keys, which scores differ and how, then where each row comes from."""
+    return _with_extra(fields, DIFFERENCES_EXTRA)
 
 
 def scores_spec(schema: StructType, job: str, grain: str, *, key: Sequence[str] = (), delta: bool = True) -> TableSpec:

@@ -26,14 +26,14 @@ MAX_BROADCAST_BYTES = 2**31 - 1
 Task = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
 
-def score_rows(spark: SparkSession, rows: DataFrame, spec: KernelSpec, model_bytes: bytes) -> DataFrame:
+def score_rows(spark: SparkSession, rows: DataFrame, spec: KernelSpec, contents: Mapping[str, bytes]) -> DataFrame:
     """Check, score and tally rows in Python workers; nothing runs until the result is written or read.
 
     Args:
         spark: The session.
         rows: [n] rows with the columns that the spec names.
         spec: What the kernel does.
-        model_bytes: The pinned model.
+        contents: Bytes of the pinned models by their digests.
 
     Returns:
         Every row once with its outcome, and one tally row for each task; columns as `spec.schema`.
@@ -43,15 +43,18 @@ def score_rows(spark: SparkSession, rows: DataFrame, spec: KernelSpec, model_byt
     """
     from pyspark.sql.pandas.types import from_arrow_schema  # noqa: PLC0415 - the driver alone needs it
 
-    if len(model_bytes) > MAX_BROADCAST_BYTES:
-        raise ModelError(
-            f"model {spec.model.label}: expected at most {MAX_BROADCAST_BYTES} bytes; found {len(model_bytes)}. "
-            "Models above 2 GiB cannot be broadcast; make it smaller, for example by quantising it."
-        )
-    broadcast = spark.sparkContext.broadcast(model_bytes)
+    challenger = spec.scores.challenger
+    for model in (*spec.scores.models, challenger) if challenger else spec.scores.models:
+        if len(contents[model.sha256]) > MAX_BROADCAST_BYTES:
+            raise ModelError(
+                f"model {model.label}: expected at most {MAX_BROADCAST_BYTES} bytes; found "
+                f"{len(contents[model.sha256])}. Models above 2 GiB cannot be broadcast; make it smaller, for example "
+                "by quantising it."
+            )
+    broadcasts = {sha256: spark.sparkContext.broadcast(content) for sha256, content in contents.items()}
     schema = from_arrow_schema(pa.ipc.read_schema(pa.py_buffer(spec.schema)))
     profile = task_profile(spark, spec.session)
-    return _map_batches(rows, partial(_score_task, spec=spec, broadcast=broadcast), schema, profile)
+    return _map_batches(rows, partial(_score_task, spec=spec, broadcasts=broadcasts), schema, profile)
 
 
 def tally_rows(rows: DataFrame, spec: CheckSpec) -> Tally:
@@ -110,6 +113,8 @@ def _check_task(batches: Iterator[pa.RecordBatch], *, spec: CheckSpec) -> Iterat
     return run_checks(batches, spec, f"{socket.gethostname()}:{os.getpid()}")
 
 
-def _score_task(batches: Iterator[pa.RecordBatch], *, spec: KernelSpec, broadcast: Any) -> Iterator[pa.RecordBatch]:
+def _score_task(
+    batches: Iterator[pa.RecordBatch], *, spec: KernelSpec, broadcasts: Mapping[str, Any]
+) -> Iterator[pa.RecordBatch]:
     worker = f"{socket.gethostname()}:{os.getpid()}"
-    return run_kernel(batches, spec, lambda: broadcast.value, worker, task_address())
+    return run_kernel(batches, spec, lambda sha256: broadcasts[sha256].value, worker, task_address())

@@ -70,10 +70,11 @@ class SmallJob:
 
     spark: SparkSession
     folder: Path
+    file_name: str = "job.yaml"
 
     @property
     def file(self) -> str:
-        return str(self.folder / "job.yaml")
+        return str(self.folder / self.file_name)
 
     def load(self, *sets: str) -> Job:
         return load_job(self.file, sets)

@@ -121,10 +121,11 @@ def test_a_byte_flipped_between_pin_and_worker_is_found_on_the_worker(small: Sma
     small.add_model((0.125, 0.375), alias=None, name="fresh")  # no worker has a session of it yet
     job = small.load("model.uri=models:/fresh/1")
     prepared = prepare(small.spark, job, small.interval("2013-10-01"))
-    flipped = bytearray(prepared.model_bytes)
+    ((sha256, content),) = prepared.contents.items()
+    flipped = bytearray(content)
     flipped[len(flipped) // 2] ^= 1
     with pytest.raises(Exception) as raised:
-        score_rows(small.spark, prepared.rows, prepared.spec, bytes(flipped)).collect()
+        score_rows(small.spark, prepared.rows, prepared.spec, {sha256: bytes(flipped)}).collect()
     told = retell(raised.value)
     assert isinstance(told, ModelError)
     assert "They changed between pin and scoring; nothing was scored" in str(told)

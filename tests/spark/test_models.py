@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime
 import pyarrow as pa
 import pytest
-from kernel_specs import make_kernel_spec
+from kernel_specs import by_digest, make_kernel_spec
 from onnx_kinds import ROWS, Kind, all_kinds
 
 from batchscore.config import ModelConfig
@@ -55,9 +55,9 @@ def score(spark: SparkSession, kind: Kind, partitions: int) -> dict[int, dict[st
     table = pa.table({"id": pa.array(range(count), pa.int64()), **kind.columns})
     rows = spark.createDataFrame(table).repartition(partitions, "id")
     spec = make_spec(kind, rows)
-    told = score_rows(spark, rows, spec, kind.model).where("_outcome <> 'tally'").toArrow().to_pylist()
+    told = score_rows(spark, rows, spec, by_digest(kind.model)).where("_outcome <> 'tally'").toArrow().to_pylist()
     assert {row["_outcome"] for row in told} == {"scored"}, [row["_reasons"] for row in told]
-    names = [output.column for output in spec.model.outputs]
+    names = [output.column for output in spec.scores.models[0].outputs]
     return {row["id"]: {name: row[name] for name in names} for row in told}
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pytest
-from kernel_specs import make_kernel_spec
+from kernel_specs import by_digest, make_kernel_spec
 from onnx_models import make_lookup
 
 from batchscore.errors import ScoringError
@@ -38,7 +38,7 @@ def test_many_partitions_build_at_most_one_session_a_worker(partitions: int, spa
     model = make_lookup([0.5, 1.5, 2.5, partitions]).SerializeToString()  # no other test has built its session
     rows = spark.range(0, 3 * partitions, 1, partitions).selectExpr("id", "id % 3 as a")
 
-    scored = score_rows(spark, rows, make_spec(model), model).where("_outcome = 'tally'").collect()
+    scored = score_rows(spark, rows, make_spec(model), by_digest(model)).where("_outcome = 'tally'").collect()
 
     tally = Tally.merge(Tally.from_json(row["_tally"]) for row in scored)
     runtime = tally.runtime()
@@ -53,7 +53,7 @@ def test_a_device_that_is_not_there_fails_in_one_sentence(device: str, spark: Sp
     model = make_lookup([0.5, 1.5, 2.5, 3.5]).SerializeToString()
     rows = spark.range(0, 10, 1, 1).selectExpr("id", "id % 3 as a")
     with pytest.raises(Exception, match=r"scoring\.device") as caught:
-        score_rows(spark, rows, make_spec(model, device=device), model).collect()
+        score_rows(spark, rows, make_spec(model, device=device), by_digest(model)).collect()
     told = retell(caught.value)
     assert isinstance(told, ScoringError)
     assert str(told).startswith(f"scoring.device: expected {device}; found: this ONNX Runtime offers only ")

@@ -27,6 +27,7 @@ from batchscore.config import InputConfig, IntervalConfig, Job, JobConfig, Model
 from batchscore.intervals import Interval, find_interval
 from batchscore.judging import Verdict
 from batchscore.ledger import Ledger
+from batchscore.lineups import Lineup
 from batchscore.loading import config_sha256
 from batchscore.outputs import Outputs
 from batchscore.publish import comparison, protocol
@@ -254,8 +255,8 @@ def _prepare(interval: Interval, version: int) -> Any:
         interval=interval,
         input=pinned,
         lookups={},
-        model=model,
-        model_bytes=b"",
+        models=Lineup(models=(model,)),
+        contents={},
         source=None,
         rows=(interval.name, version),
         spec=None,

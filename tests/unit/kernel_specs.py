@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from batchscore.kernel.batch import stage_schema
-from batchscore.kernel.spec import KernelSpec, ModelSpec, SessionSpec
+from batchscore.kernel.spec import KernelSpec, ModelSpec, ScoresSpec, SessionSpec
 
 
 def make_kernel_spec(model: bytes, fields: list[pa.Field], **changes: Any) -> KernelSpec:
@@ -24,7 +24,7 @@ def make_kernel_spec(model: bytes, fields: list[pa.Field], **changes: Any) -> Ke
         "batch_rows": 0,
         "max_failed_rows": 100,
         "session": SessionSpec(device="cpu"),
-        "model": ModelSpec(sha256=sha256, label="m/1", **parts),
+        "scores": ScoresSpec(models=(ModelSpec(sha256=sha256, label="m/1", **parts),)),
         "raw": False,
         "duplicates": False,
         "failed": False,
@@ -32,3 +32,8 @@ def make_kernel_spec(model: bytes, fields: list[pa.Field], **changes: Any) -> Ke
         "schema": stage_schema(fields, None).serialize().to_pybytes(),
     }
     return KernelSpec(**{**values, **changes})
+
+
+def by_digest(*models: bytes) -> dict[str, bytes]:
+    """Models by their digests, as `score_rows` takes them."""
+    return {hashlib.sha256(model).hexdigest(): model for model in models}

@@ -201,7 +201,7 @@ def test_verdicts_from_tallies(
 @pytest.mark.parametrize(("place", "rows"), [("input", 10), ("features", 10), ("output", 7)])
 def test_row_counts_are_those_of_the_place(compiled: Any, place: Place, rows: int) -> None:
     tally = Tally(read=10, scored=6, quarantined=4)
-    tally.add_batch(0.1, 7, "cpu")
+    tally.to_checks += 7
     for value, success in ((rows, True), (rows + 1, False)):
         suite = compiled({"type": "expect_table_row_count_to_equal", "kwargs": {"value": value}}, I, place)
         (result,) = judge(suite, tally, {})

@@ -64,7 +64,7 @@ def make_batch(a: list[Any], b: list[Any] | None = None, **more: pa.Array) -> pa
 
 
 def run(spec: KernelSpec, *batches: pa.RecordBatch, model: bytes = MODEL) -> tuple[list[dict[str, Any]], Tally]:
-    rows = [row for out in run_kernel(iter(batches), spec, lambda: model, "host:1") for row in out.to_pylist()]
+    rows = [row for out in run_kernel(iter(batches), spec, lambda _: model, "host:1") for row in out.to_pylist()]
     tallies = [Tally.from_json(row["_tally"]) for row in rows if row["_outcome"] == "tally"]
     assert len(tallies) == 1
     return [row for row in rows if row["_outcome"] != "tally"], tallies[0]
@@ -210,7 +210,9 @@ def test_rows_that_onnx_runtime_refuses_cost_themselves_alone(poison: list[int] 
     more = {"id": pa.array(np.arange(n)), "tag": pa.repeat("t", n), "a": pa.array(x), "b": pa.nulls(n, pa.float64())}
 
     batch = pa.RecordBatch.from_pydict(more)
-    out = pa.Table.from_batches(run_kernel(iter([batch]), make_lookup_spec(batch_rows=batch_rows), lambda: LOOKUP, "w"))
+    out = pa.Table.from_batches(
+        run_kernel(iter([batch]), make_lookup_spec(batch_rows=batch_rows), lambda _: LOOKUP, "w")
+    )
     tally = Tally.from_json(out.column("_tally")[-1].as_py())
 
     scored = out.filter(pc.equal(out["_outcome"], "scored"))

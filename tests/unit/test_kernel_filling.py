@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from batchscore.errors import ScoringError
-from batchscore.kernel.filling import fill_features
+from batchscore.kernel.filling import fill_features, find_unfit
 from batchscore.kernel.nested import unnest
 from batchscore.kernel.reasons import Failures
 from batchscore.kernel.spec import FeatureSpec, InputSpec
@@ -41,9 +41,10 @@ def fill(
     failures = Failures(len(values))
     feature = FeatureSpec(name="a", on_null=on_null, impute=more.pop("impute", None))
     spec = InputSpec(tensor="x", dtype=dtype, features=("a",), shape=shape, **more)
-    filled = fill_features([feature], [spec], {"a": values}, failures)["a"]
+    filled = fill_features([feature], [spec], {"a": values}, failures)
     told = [(r["kind"], np.flatnonzero(m).tolist()) for r, m in zip(failures.reasons, failures.masks, strict=True)]
-    return filled.to_pylist(), told
+    told += [(kind, np.flatnonzero(mask).tolist()) for kind, _, mask in find_unfit([spec], {"a": values}, filled)]
+    return filled["a"].to_pylist(), told
 
 
 FLOAT, INT = "tensor(float)", "tensor(int64)"
@@ -102,10 +103,10 @@ def test_nulls_inside_arrays_fail_the_run_where_they_are_to() -> None:
 
 
 def test_a_feature_of_two_inputs_must_suit_both() -> None:
-    failures = Failures(2)
     specs = [InputSpec(tensor=d, dtype=d, features=("a",), shape=(None,)) for d in ("tensor(int8)", INT)]
-    fill_features([FeatureSpec(name="a", on_null="fail")], specs, {"a": pa.array([1, 300])}, failures)
-    assert [mask.tolist() for mask in failures.masks] == [[False, True]]
+    columns = {"a": pa.array([1, 300])}
+    found = find_unfit(specs, columns, columns)
+    assert [(kind, name, mask.tolist()) for kind, name, mask in found] == [("overflow", "a", [False, True])]
 
 
 LOSSY = [

@@ -322,6 +322,78 @@ CASES: dict[str, tuple[str, Expected]] = {
         make_text(lookups=f"lookups: {{w: {{{LOOKUP}}}}}", features="features: {columns: [{name: a, from: w.tmp}]}"),
         [("unknown-column", 7, "did you mean 'w.temp'?")],
     ),
+    # several models
+    "no model": (
+        make_text(model="model: {}"),
+        [("one-of", 4, "exactly one of `uri`, `ensemble` and `segments`; found none")],
+    ),
+    "two kinds of models": (
+        make_text(model="model: {uri: models:/m/1, segments: {by: a, models: {x: models:/m/1}}}"),
+        [("one-of", 4, "found `uri` and `segments`")],
+    ),
+    "an ensemble of one": (
+        make_text(model="model: {ensemble: [{uri: models:/m/1}]}"),
+        [("too-few", 4, "at least two models")],
+    ),
+    "a member's uri and weight": (
+        make_text(model="model:\n  ensemble:\n    - {uri: m, weight: 1}\n    - {uri: models:/m/1, weight: 0}"),
+        [("bad-uri", 6, "models:/NAME@ALIAS"), ("out-of-range", 7, "a number above 0")],
+    ),
+    "a member's inputs": (
+        make_text(
+            features="features: {columns: [{name: a}]}",
+            model="model:\n  ensemble: [{uri: models:/m/1, inputs: {x: [b]}}, {uri: models:/m/2}]",
+        ),
+        [("unknown-feature", 5, "'b' is not among `features.columns`")],
+    ),
+    "segments without any": (
+        make_text(model="model: {segments: {by: ' ', models: {}}}"),
+        [("empty", 4, "the name of a column or feature"), ("empty", 4, "at least one value with its model")],
+    ),
+    "a segment's uri": (
+        make_text(model="model: {segments: {by: a, models: {x: m}, default: models:/m/latest}}"),
+        [("bad-uri", 4, "models:/NAME@ALIAS"), ("bad-uri", 4, "never 'latest'")],
+    ),
+    "a challenger": (
+        make_text(model="model: {uri: models:/m/1, challenger: {uri: m, worst: 5000, outputs: {p: 'p['}}}"),
+        [
+            ("bad-uri", 4, "models:/NAME"),
+            ("out-of-range", 4, "from 0 to 1000"),
+            ("bad-selector", 4, "expected 'tensor'"),
+        ],
+    ),
+    "tables of no challenger": (
+        make_text(output="output: {scores: lake/scores, challenger: lake/a, differences: lake/b}"),
+        [("not-used", 5, "only a job with `model.challenger`"), ("not-used", 5, "only a job with `model.challenger`")],
+    ),
+    # columns computed from scores
+    "steps": (
+        make_text(
+            model="""model:
+  uri: models:/m/1
+  postprocess:
+    - {name: _a, of: p, do: softmax}
+    - {name: b, of: p, do: pick}
+    - {name: c, of: p, do: pick, index: -1}
+    - {name: d, of: p, do: sigmoid, index: 1}
+    - {name: e, of: p, do: categories, categories: {low: about 1}}
+    - {name: f, of: p, do: calibrate, points: [[0, 0], [0, 1]]}
+    - {name: g, of: p, do: calibrate, points: [[0, 0, 0]]}
+    - {name: h, of: p, do: softmaxx}
+    - {name: b, of: p, do: softmax}"""
+        ),
+        [
+            ("bad-name", 7, "not empty and does not start with '_'"),
+            ("missing-key", 8, "`do: pick` needs `index`"),
+            ("out-of-range", 9, "a position from 0"),
+            ("not-used", 10, "`do: sigmoid` does not read it"),
+            ("bad-comparison", 11, "expected comparisons with numbers"),
+            ("bad-order", 12, "their first numbers rising"),
+            ("bad-point", 13, "a pair of numbers"),
+            ("wrong-choice", 14, "did you mean 'softmax'?"),
+            ("collision", 15, "collides with a key, passthrough or other output column"),
+        ],
+    ),
     "model without version": (make_text(model="model: {uri: models:/m}"), [("bad-uri", 4, "models:/NAME@ALIAS")]),
     "latest model": (make_text(model="model: {uri: models:/m/latest}"), [("bad-uri", 4, "never 'latest'")]),
     "model input without features": (

@@ -169,7 +169,7 @@ def test_json_is_plain_and_keeps_every_type() -> None:
         for name in values
     ]
     tally.add_columns("input", columns, specs)
-    tally.add_batch(0.01, 2, "cpu")
+    tally.add_batch(0.01, 2, "cpu", "m/1")
     tally.add_session(["CPUExecutionProvider"], "1.32.0", 0.5, {})
     tally.add_worker("host:1")
     text = tally.to_json()
@@ -190,11 +190,16 @@ def test_merging_adds_what_tasks_counted() -> None:
     a.count_reason("null_key", 1)
     a.add_session(["CPU"], "1", None, {})
     b.add_session(["CPU"], "1", 0.25, {"name": "H100"})
-    a.add_batch(0.1, 2, "cuda")
-    b.add_batch(0.3, 1, "cpu")
+    a.add_batch(0.1, 2, "cuda", "m/1")
+    b.add_batch(0.3, 1, "cpu", "m/1")
+    a.to_checks, b.to_checks = 2, 1
+    b.challenger = Tally(read=1, scored=1, reasons={"unfit": 2})
+    c.challenger = Tally(read=4, scored=3, reasons={"unfit": 1})
     for tally, name in ((a, "h:1"), (b, "h:2"), (c, "h:1")):
         tally.add_worker(name)
-    whole = Tally.merge([a, b, c])
+    whole = Tally.merge(Tally.from_json(tally.to_json()) for tally in (a, b, c))
+    assert whole.challenger == Tally(read=5, scored=4, reasons={"unfit": 3})
+    assert whole.models == {"m/1": (3, 0.4)}
     assert (whole.read, whole.scored, whole.quarantined, whole.to_model) == (9, 3, 1, 3)
     assert whole.rules == {"input[0]": (4, 1)}
     assert whole.reasons == {"null_key": 1}
