@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from batchscore.errors import BatchscoreError
     from batchscore.plans import Plan
     from batchscore.records import RunRecord
+    from batchscore.udfs import score_udf
 
 _HOMES = {
     "BatchscoreError": "errors",
@@ -62,6 +63,7 @@ _HOMES = {
     "rollback": "api",
     "run": "api",
     "runs": "api",
+    "score_udf": "udfs",
     "scores": "api",
     "show": "api",
     "spark_session": "api",
@@ -93,6 +95,7 @@ __all__ = [
     "rollback",
     "run",
     "runs",
+    "score_udf",
     "scores",
     "show",
     "spark_session",

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from batchscore.demo.training import TrainedModel
 
 ALIAS = "champion"
-MODELS = ("flights_delay", "planes_seats")
+MODELS = ("flights_delay", "flights_delay_linear", "planes_seats")
 _RECORDED = ("scikit-learn", "skl2onnx", "onnx", DATA_PACKAGE)
 
 
@@ -108,7 +108,11 @@ def _describe(quality: Mapping[str, float]) -> str:
 def _train(name: str, data_folder: Path) -> TrainedModel:
     from batchscore.demo import training  # noqa: PLC0415 - scikit-learn is an extra, checked before
 
-    train = {"flights_delay": training.train_flights, "planes_seats": training.train_planes}
+    train = {
+        "flights_delay": training.train_flights,
+        "flights_delay_linear": training.train_flights_linear,
+        "planes_seats": training.train_planes,
+    }
     return train[name](data_folder)
 
 

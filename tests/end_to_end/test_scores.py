@@ -18,6 +18,7 @@ from batchscore import api
 from batchscore.demo.packages import find_data_folder
 from batchscore.demo.sources import read_planes
 from batchscore.demo.training import JETS, plane_features, train_planes
+from batchscore.loading import load_job
 
 DATA = find_data_folder()
 TOLERANCE = 1e-5
@@ -67,3 +68,43 @@ def test_a_snapshot_of_the_planes_is_scored_whole(folder: Path) -> None:
     assert record.counts["read"] == len(planes)
     assert record.counts["quarantined"] == len(planes) - len(jets)
     assert not any(math.isnan(value) for value in found)
+
+
+def probabilities(folder: Path, name: str) -> pd.Series:
+    frame = api.scores(folder / name).select("flight_id", "probability_late").toPandas()
+    return frame.set_index("flight_id")["probability_late"].sort_index()
+
+
+def test_the_examples_of_several_models_score_the_same_flights(folder: Path) -> None:
+    day = f"_interval = '{DEMO_DAY}T04:00:00Z'"
+    rows = api.scores(folder / "flights.yaml").where(day).select("flight_id", "probability_late").toPandas()
+    champion = rows.set_index("flight_id")["probability_late"].sort_index()
+    challenger = load_job(folder / "flights_challenger.yaml", ["output.challenger=tables/beside"])
+    challenged = api.run(challenger, DEMO_DAY)
+    own = probabilities(folder, "flights_challenger.yaml")  # without checks: a flight more, which has no tail number
+    assert own.loc[champion.index].equals(champion)
+    champion = own
+    spark = api.spark_session(challenger)
+    beside = spark.read.format("delta").load(str(folder / "tables" / "beside")).toPandas()
+    linear = beside.set_index("flight_id")["probability_late"].sort_index()
+    told = challenged.challenger["columns"]["probability_late"]
+    difference = (linear - champion).astype("float64")
+    assert told["rows"] == len(champion)
+    assert told["mean_difference"] == pytest.approx(difference.mean(), abs=1e-7)
+    assert told["rank_correlation"] == pytest.approx(champion.corr(linear, method="spearman"), abs=1e-9)
+    worst = spark.read.format("delta").load(str(folder / "tables" / "flights_challenger_scores_differences")).toPandas()
+    assert set(worst["flight_id"]) == set(difference.abs().nlargest(20).index)
+
+    api.run(folder / "flights_ensemble.yaml", DEMO_DAY)
+    mean = probabilities(folder, "flights_ensemble.yaml")
+    np.testing.assert_allclose(mean, 0.75 * champion + 0.25 * linear, rtol=1e-5)
+    found = api.scores(folder / "flights_ensemble.yaml").select("flight_id", "risk").toPandas().set_index("flight_id")
+    wanted = np.where(mean < 0.15, "low", np.where(mean >= 0.4, "high", "medium"))
+    assert found["risk"].sort_index().tolist() == wanted.tolist()
+
+    api.run(folder / "flights_segments.yaml", DEMO_DAY)
+    frame = api.scores(folder / "flights_segments.yaml").select("flight_id", "origin", "probability_late", "_model")
+    segments = frame.toPandas().set_index("flight_id").sort_index()
+    is_champion = segments["origin"].isin(["EWR", "JFK"])
+    assert segments["probability_late"].equals(champion.where(is_champion, linear))
+    assert (segments["_model"] == np.where(is_champion, "flights_delay/1", "flights_delay_linear/1")).all()

@@ -25,7 +25,7 @@ from batchscore.loading import load_job
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONFIGS = REPOSITORY / "configs"
 PACKAGED = Path(build.__file__).parent / "files"
-JOBS = ("flights.yaml", "planes.yaml")
+JOBS = ("flights.yaml", "flights_ensemble.yaml", "flights_segments.yaml", "flights_challenger.yaml", "planes.yaml")
 MOVED = (
     ("batchscore run ", "batchscore run configs/"),
     ("tables/", "../demo/tables/"),
@@ -297,7 +297,7 @@ def test_registered_models_are_kept(tmp_path: Path) -> None:
         (paths.models / f"{name}.json").touch()
     said: list[str] = []
     build.build_models(tmp_path / "no-data", tmp_path, said.append)
-    assert said == ["model flights_delay: already there", "model planes_seats: already there"]
+    assert said == [f"model {name}: already there" for name in build.MODELS]
 
 
 @pytest.mark.parametrize("gone", ["mlflow.db", "models/flights_delay.json"])
