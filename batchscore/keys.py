@@ -48,13 +48,18 @@ def key_material(
         "config": {
             "interval": {k: plain["interval"][k] for k in ("column", "grain", "time_zone")},
             "input": {k: plain["input"][k] for k in ("key", "on_duplicate_key")},
-            "lookups": {n: {k: v for k, v in c.items() if k != "table"} for n, c in plain["lookups"].items()},
+            "lookups": {n: _of_lookup(c) for n, c in plain["lookups"].items()},
             "features": plain["features"],
             "model": _deciding(plain["model"]),
             "on_bad_score": plain["scoring"]["on_bad_score"],
             "passthrough": plain["output"]["passthrough"],
         },
     }
+
+
+def _of_lookup(lookup: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a lookup's section decides values; windows where there are any, so that other lookups keep their key."""
+    return {k: v for k, v in lookup.items() if k != "table" and (k != "windows" or v)}
 
 
 def _deciding(model: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,7 +23,14 @@ from batchscore.config.scoring import (
     SegmentsConfig,
     StepConfig,
 )
-from batchscore.config.tables import Grain, InputConfig, IntervalConfig, LookupConfig, OutputConfig
+from batchscore.config.tables import (
+    Grain,
+    InputConfig,
+    IntervalConfig,
+    LookupConfig,
+    OutputConfig,
+    WindowConfig,
+)
 
 __all__ = [
     "ChallengerConfig",
@@ -51,6 +58,7 @@ __all__ = [
     "SegmentsConfig",
     "StepConfig",
     "VolumeGateConfig",
+    "WindowConfig",
     "to_plain",
     "yaml_key",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from batchscore.config.forms import FORBID, Format
@@ -54,11 +54,34 @@ class InputConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class WindowConfig:
+    """One aggregate over the rows of a key that became known in the time before an input row's own moment.
+
+    Attributes:
+        do: What is computed: rows counted, or their values added up, averaged, the least, greatest or latest of them,
+            or how many there are without doubles.
+        of: The column that it is computed from; `count` without it counts rows.
+        over: How far back it looks, as `90s`, `15m`, `6h` or `7d`.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
+    do: Literal["count", "sum", "mean", "min", "max", "distinct", "last"]
+    over: str
+    of: str | None = None
+
+    @property
+    def over_s(self) -> int:
+        """Seconds that it looks back."""
+        return duration_s(self.over)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class LookupConfig:
     """A table joined to the input by equal keys, or by equal keys as of a point in time.
 
     With `at` and `known_at`: the latest row whose `known_at` lies before the input row's `at`, not more than
-    `max_age` before it. Without them: the one row with the same key; two such rows are an error.
+    `max_age` before it; or with `windows`, aggregates over all rows that became known in the time before `at`.
+    Without them: the one row with the same key; two such rows are an error.
 
     Attributes:
         table: A path, or a catalog name; `${env:NAME}` may stand in it.
@@ -68,16 +91,23 @@ class LookupConfig:
         at: Input column with the moment that a row is scored for.
         known_at: Lookup column with the moment that its row became known.
         max_age: How long a row stays usable after that, as `90s`, `15m`, `6h` or `7d`.
+        windows: Aggregates, by name, in place of `columns` and `max_age`.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
     table: str
-    columns: tuple[str, ...]
     on: tuple[str, ...]
+    columns: tuple[str, ...] = ()
     format: Format = "delta"
     at: str | None = None
     known_at: str | None = None
     max_age: str | None = None
+    windows: dict[str, WindowConfig] = field(default_factory=dict)
+
+    @property
+    def brings(self) -> tuple[str, ...]:
+        """What features may name of it: columns, or windows."""
+        return (*self.columns, *self.windows)
 
     @property
     def max_age_s(self) -> int:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from batchscore.config import LookupConfig
 from batchscore.errors import InputError
+from batchscore.features.windows import check_windows, join_windows
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -28,9 +29,10 @@ def add_lookups(rows: DataFrame, lookups: Mapping[str, LookupConfig], tables: Ma
     Raises:
         InputError: A key, time or brought column is missing, or a lookup's name is taken by a column.
     """
-    for name, lookup in lookups.items():
+    # Windows first: their rows are sorted, and carry what was joined before.
+    for name, lookup in sorted(lookups.items(), key=lambda item: not item[1].windows):
         check_lookup(rows, name, lookup, tables[name])
-        join = _join_as_of if lookup.known_at else _join_exact
+        join = join_windows if lookup.windows else _join_as_of if lookup.known_at else _join_exact
         rows = join(rows, name, lookup, tables[name])
     return rows
 
@@ -66,6 +68,7 @@ def check_lookup(rows: DataFrame, name: str, lookup: LookupConfig, table: DataFr
             raise InputError(
                 f"{where}: expected '{column}' to be a timestamp; found {known[column]}. Cast it upstream."
             )
+    check_windows(where, lookup, right)
 
 
 def _join_exact(rows: DataFrame, name: str, lookup: LookupConfig, table: DataFrame) -> DataFrame:

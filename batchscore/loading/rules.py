@@ -124,7 +124,7 @@ def _check_lookups(job: JobConfig) -> Iterator[Finding]:
         if not NAME.match(name):
             yield Finding(where, "bad-name", _BAD_NAME)
         for key, names in (("on", lookup.on), ("columns", lookup.columns)):
-            if not names:
+            if not names and not (key == "columns" and lookup.windows):
                 yield Finding((*where, key), "empty", "expected at least one column")
             for position in _doubled(names):
                 yield Finding((*where, key, position), "doubled", f"column '{names[position]}' stands twice")
@@ -133,10 +133,29 @@ def _check_lookups(job: JobConfig) -> Iterator[Finding]:
 
 def _check_lookup_times(where: Path, lookup: LookupConfig) -> Iterator[Finding]:
     timed = [lookup.at, lookup.known_at, lookup.max_age]
-    if any(timed) and not all(timed):
+    if lookup.windows:
+        yield from _check_windows(where, lookup)
+    elif any(timed) and not all(timed):
         yield Finding(where, "half-given", "a point-in-time lookup needs `at`, `known_at` and `max_age` together")
     if lookup.max_age is not None and not DURATION.match(lookup.max_age):
         yield Finding((*where, "max_age"), "bad-duration", "expected a duration such as '90s', '15m', '6h' or '7d'")
+
+
+def _check_windows(where: Path, lookup: LookupConfig) -> Iterator[Finding]:
+    if not (lookup.at and lookup.known_at):
+        yield Finding(where, "half-given", "windows need `at` and `known_at`")
+    for key in ("columns", "max_age"):
+        if getattr(lookup, key):
+            what = f"a lookup with `windows` has no `{key}`; write a second lookup of the same table"
+            yield Finding((*where, key), "not-used", what, reads=((*where, "windows"),))
+    for name, window in lookup.windows.items():
+        place: Path = (*where, "windows", name)
+        if not NAME.match(name):
+            yield Finding(place, "bad-name", _BAD_NAME)
+        if not DURATION.match(window.over):
+            yield Finding((*place, "over"), "bad-duration", "expected a duration such as '90s', '15m', '6h' or '7d'")
+        if window.of is None and window.do != "count":
+            yield Finding(place, "missing-key", f"`do: {window.do}` needs `of`, the column that it is computed from")
 
 
 def _check_features(job: JobConfig) -> Iterator[Finding]:
@@ -164,12 +183,12 @@ def _check_sources(job: JobConfig) -> Iterator[Finding]:
         known = job.lookups.get(name)
         if known is None or not dot:
             names = ", ".join(job.lookups) or "none"
-            candidates = tuple(f"{name}.{column}" for name, lookup in job.lookups.items() for column in lookup.columns)
+            candidates = tuple(f"{name}.{column}" for name, lookup in job.lookups.items() for column in lookup.brings)
             expected = f"expected LOOKUP.COLUMN; the lookups are: {names}"
             yield Finding(where, "unknown-lookup", expected, candidates, (("lookups",),))
-        elif column not in known.columns:
-            candidates = tuple(f"{name}.{column}" for column in known.columns)
-            brings = f"lookup '{name}' brings: {', '.join(known.columns)}"
+        elif column not in known.brings:
+            candidates = tuple(f"{name}.{column}" for column in known.brings)
+            brings = f"lookup '{name}' brings: {', '.join(known.brings)}"
             yield Finding(where, "unknown-column", brings, candidates, (("lookups", name),))
 
 

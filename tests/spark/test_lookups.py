@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 HOURS = 3
 START = datetime(2013, 11, 3, 3, tzinfo=UTC)  # New York's clock goes back at 06:00 UTC
 LOOKUP = LookupConfig(table="r", on=("k",), at="at", known_at="known", max_age=f"{HOURS}h", columns=("v", "w"))
-STREAMS = 60
+STREAMS = 500
 
 
 def random_stream(stream: int) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:

@@ -48,6 +48,7 @@ PUBLIC = [
     "rollback",
     "run",
     "runs",
+    "score_udf",
     "scores",
     "show",
     "spark_session",

@@ -322,6 +322,29 @@ CASES: dict[str, tuple[str, Expected]] = {
         make_text(lookups=f"lookups: {{w: {{{LOOKUP}}}}}", features="features: {columns: [{name: a, from: w.tmp}]}"),
         [("unknown-column", 7, "did you mean 'w.temp'?")],
     ),
+    # windows
+    "windows": (
+        make_text(
+            lookups="""lookups:
+  a: {table: a/t, on: [k], at: t, windows: {n: {do: count, over: 1h}}}
+  b: {table: a/t, on: [k], at: t, known_at: u, columns: [c], max_age: 1h, windows: {n: {do: count, over: 1h}}}
+  c: {table: a/t, on: [k], at: t, known_at: u, windows: {"1": {do: count, over: 1h}, n: {do: sum, over: 1 hour}}}
+  d: {table: a/t, on: [k], at: t, known_at: u, windows: {n: {do: median, over: 1h, of: v}}}
+  e: {table: a/t, on: [k]}""",
+            features="features: {columns: [{name: x, from: a.m}]}",
+        ),
+        [
+            ("half-given", 7, "windows need `at` and `known_at`"),
+            ("not-used", 8, "a lookup with `windows` has no `columns`"),
+            ("not-used", 8, "a lookup with `windows` has no `max_age`"),
+            ("bad-name", 9, "letters, digits and underscores"),
+            ("missing-key", 9, "`do: sum` needs `of`"),
+            ("bad-duration", 9, "expected a duration"),
+            ("wrong-choice", 10, "expected 'count', 'sum'"),
+            ("empty", 11, "expected at least one column"),
+            ("unknown-column", 12, "lookup 'a' brings: n"),
+        ],
+    ),
     # several models
     "no model": (
         make_text(model="model: {}"),
