@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         spark_session,
         status,
         suggest,
+        training_set,
         unblock,
     )
     from batchscore.config import Job, JobConfig
@@ -69,6 +70,7 @@ _HOMES = {
     "spark_session": "api",
     "status": "api",
     "suggest": "api",
+    "training_set": "api",
     "unblock": "api",
 }
 
@@ -101,6 +103,7 @@ __all__ = [
     "spark_session",
     "status",
     "suggest",
+    "training_set",
     "unblock",
 ]
 

@@ -33,6 +33,7 @@ from batchscore.results import CheckReport
 from batchscore.schedules import list_intervals, resolve_interval
 from batchscore.session import cancel_jobs, needs_delta, open_session
 from batchscore.states import Status, read_status
+from batchscore.training_sets import TrainingSet, build_training_set
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -317,6 +318,12 @@ def scores(job: JobOrPath) -> DataFrame:
     job = load(job)
     rows: DataFrame = open_outputs(spark_session(job), job).scores.read()
     return rows
+
+
+def training_set(job: JobOrPath, start: str | None, end: str | None, *, label: str | None = None) -> TrainingSet:
+    """The features of a range of intervals, exactly as scoring computes them, and a label; needs no model."""
+    job = load(job)
+    return build_training_set(spark_session(job), job, _range(job, start, end), label)
 
 
 def quarantine(job: JobOrPath) -> DataFrame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -290,6 +290,8 @@ def feature_rows(
     source: DataFrame,
     suite: CompiledSuite | None,
     lookups: Mapping[str, PinnedTable],
+    *,
+    extra: Sequence[str] = (),
 ) -> FeatureRows:
     """The interval's rows with lookups, features, and whatever else the kernel reads."""
     from pyspark.sql import functions as F  # noqa: PLC0415 - keeps `validate` free of Spark
@@ -309,7 +311,7 @@ def feature_rows(
     checked = sorted(columns_needed(suite)) if suite is not None else []
     segments = config.model.segments
     by = [segments.by] if segments is not None and segments.by not in [f.name for f in chosen] else []
-    needed = dict.fromkeys([*config.input.key, *config.output.passthrough, *checked, *by])
+    needed = dict.fromkeys([*config.input.key, *config.output.passthrough, *checked, *by, *extra])
     return build_features(spark, rows, chosen, needed=list(needed), flags=flags)
 
 

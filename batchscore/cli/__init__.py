@@ -33,6 +33,7 @@ _COMMANDS = {
     "discard": "drop the staged rows of a run that was not published",
     "rollback": "restore an interval as an older run published it",
     "block": "keep runs from intervals, or let them run again",
+    "training-set": "write features as scoring computes them, with a label",
     "migrate": "add columns to the output tables, and set what they need",
     "repair": "finish what a crash left; every run does so first",
     "doctor": "check Java, jars, versions, workers and the registry",
@@ -48,7 +49,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        module = importlib.import_module(f"batchscore.cli.{cmd_name}")
+        module = importlib.import_module(f"batchscore.cli.{cmd_name.replace('-', '_')}")
         command: click.Command = module.command
         return command
 

@@ -106,13 +106,14 @@ def _select(
         raise
     except Exception as error:
         for feature, where in tried:
-            reason = _fault(lambda f=feature, w=where: rows.select(guard(spark, str(f.sql), w)))  # type: ignore[misc]
+            reason = find_fault(lambda f=feature, w=where: rows.select(guard(spark, str(f.sql), w)))  # type: ignore[misc]
             if reason:
                 raise ConfigError(f"{where}: {reason}") from error
         raise
 
 
-def _fault(attempt: Callable[[], object]) -> str | None:
+def find_fault(attempt: Callable[[], object]) -> str | None:
+    """What Spark has against an expression, in our words; None where it takes it."""
     try:
         attempt()
     except Exception as error:

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from batchscore.errors import InputError, ScoringError
+from batchscore.errors import ScoringError
 from batchscore.kernel.filling import fill_features
 from batchscore.kernel.models import Answer, JobModels
 from batchscore.kernel.reasons import PLACES, REASON, Failures, make_reason, name_reason
@@ -16,6 +16,7 @@ from batchscore.kernel.rules import evaluate
 from batchscore.kernel.scores import find_bad_scores
 from batchscore.kernel.spec import KernelSpec
 from batchscore.kernel.tally import Tally
+from batchscore.kernel.training import check_doubled
 
 SCORED = "scored"
 QUARANTINED = "quarantined"
@@ -101,7 +102,7 @@ class _Task:
         columns = {name: batch.column(i) for i, name in enumerate(batch.schema.names)}
         failures = Failures(batch.num_rows)
         self.tally.read += batch.num_rows
-        self._check_lookups(columns)
+        check_doubled(columns)
         self._check_keys(columns, failures)
         self._check_rules("input", columns, failures)
         self._check_rules("features", columns, failures)
@@ -113,15 +114,6 @@ class _Task:
         if len(answer.alive):
             self._check_scores(columns, answer, failures)
         yield from self._outcomes(columns, features, answer, failures)
-
-    def _check_lookups(self, columns: Mapping[str, pa.Array]) -> None:
-        doubled = columns["_doubled"] if self.spec.doubled else None
-        if doubled is not None and doubled.null_count < len(doubled):
-            name = pc.drop_null(doubled)[0].as_py()
-            raise InputError(
-                f"lookups.{name}: expected one row for each key; found a key with several rows in the lookup table. "
-                "Make its keys unique upstream, or look up as of a time (at, known_at, max_age)."
-            )
 
     def _check_keys(self, columns: Mapping[str, pa.Array], failures: Failures) -> None:
         for key in self.spec.keys:

@@ -16,6 +16,7 @@ from batchscore.kernel.checking import CheckSpec, run_checks
 from batchscore.kernel.scan import scan_share
 from batchscore.kernel.spec import KernelSpec
 from batchscore.kernel.tally import Tally
+from batchscore.kernel.training import FillSpec, fill_batches
 from batchscore.scoring.finders import drop_spark_finders
 from batchscore.scoring.resources import task_address, task_profile
 
@@ -55,6 +56,19 @@ def score_rows(spark: SparkSession, rows: DataFrame, spec: KernelSpec, contents:
     schema = from_arrow_schema(pa.ipc.read_schema(pa.py_buffer(spec.schema)))
     profile = task_profile(spark, spec.session)
     return _map_batches(rows, partial(_score_task, spec=spec, broadcasts=broadcasts), schema, profile)
+
+
+def fill_rows(rows: DataFrame, spec: FillSpec) -> DataFrame:
+    """Rows with their features after null policies, those left out that lack one.
+
+    Args:
+        rows: [n] rows with the columns that the spec names.
+        spec: What to give back.
+    """
+    from pyspark.sql.pandas.types import from_arrow_schema  # noqa: PLC0415 - the driver alone needs it
+
+    schema = from_arrow_schema(pa.ipc.read_schema(pa.py_buffer(spec.schema)))
+    return _map_batches(rows, partial(fill_batches, spec=spec), schema)
 
 
 def tally_rows(rows: DataFrame, spec: CheckSpec) -> Tally:

@@ -54,6 +54,7 @@ PUBLIC = [
     "spark_session",
     "status",
     "suggest",
+    "training_set",
     "unblock",
 ]
 
