@@ -20,7 +20,7 @@ from batchscore.features.build import FeatureRows, build_features
 from batchscore.features.lookups import add_lookups, flag_doubled
 from batchscore.intervals import Interval
 from batchscore.kernel.batch import stage_schema
-from batchscore.kernel.spec import KernelSpec, SessionSpec
+from batchscore.kernel.spec import KernelSpec, ScoresSpec, SessionSpec
 from batchscore.keys import digest_key, key_material
 from batchscore.lineups import Lineup
 from batchscore.pinning import Contents, ModelBytes, pin_input, pin_job_models, pin_lookups
@@ -207,7 +207,7 @@ def _kernel_spec(
         on_bad_score=config.scoring.on_bad_score,
         batch_rows=0 if config.scoring.batch_rows == "auto" else config.scoring.batch_rows,
         max_failed_rows=config.scoring.max_failed_rows,
-        session=_session_spec(config.scoring),
+        session=_session_spec(config.scoring, matched.scores),
         raw=raw,
         duplicates=config.input.on_duplicate_key == "quarantine",
         failed=features.failed,
@@ -223,8 +223,10 @@ def _kernel_spec(
     )
 
 
-def _session_spec(scoring: ScoringConfig) -> SessionSpec:
+def _session_spec(scoring: ScoringConfig, scores: ScoresSpec) -> SessionSpec:
     gpu = scoring.gpu
+    # A batch needs every member of an ensemble, and the challenger: fewer would be built again for each batch.
+    needed = (len(scores.models) if scores.weights else 1) + (scores.challenger is not None)
     return SessionSpec(
         device=scoring.device,
         threads=scoring.threads,
@@ -236,7 +238,7 @@ def _session_spec(scoring: ScoringConfig) -> SessionSpec:
         engine_cache=gpu.engine_cache or "",
         sessions_per_device=gpu.sessions_per_device,
         gpus_per_task=gpu.per_task,
-        kept=scoring.max_sessions,
+        kept=max(scoring.max_sessions, needed),
     )
 
 
