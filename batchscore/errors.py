@@ -56,6 +56,10 @@ class ModelError(BatchscoreError):
     exit_code = 5
 
 
+class LineupChanged(ModelError):  # noqa: N818 - a state, as RunHeld is
+    """A job names other models than the run had whose models are to be taken."""
+
+
 class ScoringError(BatchscoreError):
     """The model ran and its output is unusable, or a feature is null under `on_null: fail`."""
 

@@ -13,7 +13,7 @@ from batchscore.intervals import Interval
 from batchscore.keys import digest_key, key_material
 from batchscore.ledger import Account
 from batchscore.lineups import Lineup, core_of_lineup
-from batchscore.pinning import ModelBytes, pin_inputs, pin_job_models, pin_lookups, pin_version
+from batchscore.pinning import ModelBytes, pin_inputs, pin_job_models, pin_lookups
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -43,7 +43,7 @@ class ModelChoice:
         return None if self._as_of else self.today()
 
     def _pin(self, shown: str) -> ModelBytes:
-        return pin_version(self._job, json.loads(shown))
+        return pin_job_models(self._job, json.loads(shown))
 
 
 def find_model_as_of(interval: Interval, accounts: Mapping[str, Account]) -> Mapping[str, Any] | None:

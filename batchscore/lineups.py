@@ -8,7 +8,7 @@ from typing import Any
 
 from batchscore.records import PinnedModel, to_dict
 
-_CORE = ("name", "version", "sha256")
+_CORE = ("name", "version", "sha256", "uri")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,13 +67,23 @@ def describe_pinned(model: PinnedModel) -> dict[str, Any]:
 def core_of_lineup(summary: Mapping[str, Any]) -> dict[str, Any]:
     """What a commit keeps of a lineup's summary: enough to pin the same models again."""
     if "ensemble" in summary:
-        return {"ensemble": [{k: one[k] for k in (*_CORE, "weight")} for one in summary["ensemble"]]}
+        return {"ensemble": [{k: one.get(k) for k in (*_CORE, "weight")} for one in summary["ensemble"]]}
     if "segments" in summary:
         segments = summary["segments"]
         models = {value: _core(one) for value, one in segments["models"].items()}
         default = segments["default"]
         return {"segments": {"by": segments["by"], "models": models, "default": default and _core(default)}}
     return _core(summary)
+
+
+def members_of(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The models in a lineup's summary, whatever its form."""
+    if "ensemble" in summary:
+        return list(summary["ensemble"])
+    if "segments" in summary:
+        segments = summary["segments"]
+        return [*segments["models"].values(), *([segments["default"]] if segments["default"] else [])]
+    return [summary]
 
 
 def _core(model: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from batchscore.config import Job
-from batchscore.errors import InputError, ModelError
+from batchscore.errors import InputError, LineupChanged, ModelError
 from batchscore.intervals import Interval
-from batchscore.lineups import Lineup
+from batchscore.lineups import Lineup, members_of
+from batchscore.patterns import MODEL_URI
 from batchscore.records import PinnedModel, PinnedTable, to_dict
 from batchscore.references import resolve_path, resolve_sqlite
 from batchscore.tables.pin import pin_table
@@ -59,53 +61,36 @@ def pin_one(job: Job, uri: str) -> Pinned:
     return pin_model(uri, resolve_sqlite(registry, job.folder) if registry else None)
 
 
-def pin_job_models(job: Job) -> ModelBytes:
+def pin_job_models(job: Job, recorded: Mapping[str, Any] | None = None) -> ModelBytes:
     """The job's models, each fixed at one version, with their bytes.
 
+    Args:
+        job: The job; it says which models there are, with which weights and for which segments.
+        recorded: Models as an audit record holds them: each of the job's is taken at the version that it had there,
+            proved by its digest. The challenger is today's: it decides nothing.
+
     Raises:
-        ModelError: A model is missing, unsafe or will not load.
+        LineupChanged: The record has no version of one of the job's models.
+        ModelError: A model is missing, unsafe or will not load, or its bytes are others than recorded.
         RegistryError: The registry cannot be reached.
     """
     config = job.config.model
+    pins = _Pins(job, recorded)
     if config.segments is not None:
-        pins = _Pins(job)
         by_value = {value: pins.add(uri) for value, uri in config.segments.models.items()}
         default = None if config.segments.default is None else pins.add(config.segments.default)
         return pins.line_up(by=config.segments.by, segments=by_value, default=default)
-    pins = _Pins(job)
     for uri in [member.uri for member in config.ensemble] or [config.uri or ""]:
-        pins.append(pin_one(job, uri))
+        pins.append(pins.pin(uri))
     return pins.line_up(weights=tuple(member.weight for member in config.ensemble))
-
-
-def pin_version(job: Job, model: Mapping[str, Any]) -> ModelBytes:
-    """The registered versions that an audit record names, proved by the digests that they had.
-
-    The challenger is today's: it decides nothing.
-
-    Raises:
-        ModelError: One is gone, or its bytes are others.
-    """
-    pins = _Pins(job)
-    if "segments" in model:
-        segments = model["segments"]
-        known: dict[str, int] = {}
-        for value, one in segments["models"].items():
-            known[value] = pins.add(_uri(one), one["sha256"])
-        default = segments["default"]
-        place = pins.add(_uri(default), default["sha256"]) if default else None
-        return pins.line_up(by=segments["by"], segments=known, default=place)
-    members = model.get("ensemble") or [model]
-    for one in members:
-        pins.append(_prove(pin_one(job, _uri(one)), one["sha256"]))
-    return pins.line_up(weights=tuple(one["weight"] for one in model.get("ensemble") or ()))
 
 
 class _Pins:
     """Models as they are pinned one after the other."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, recorded: Mapping[str, Any] | None) -> None:
         self._job = job
+        self._recorded = None if recorded is None else members_of(recorded)
         self._models: list[PinnedModel] = []
         self._contents: dict[str, bytes] = {}
         self._places: dict[str, int] = {}
@@ -116,12 +101,24 @@ class _Pins:
         self._contents[pinned[0].sha256] = pinned[1]
         return len(self._models) - 1
 
-    def add(self, uri: str, sha256: str | None = None) -> int:
+    def add(self, uri: str) -> int:
         """The position of the model that a URI names, which is pinned once."""
         if uri not in self._places:
-            pinned = pin_one(self._job, uri)
-            self._places[uri] = self.append(_prove(pinned, sha256) if sha256 else pinned)
+            self._places[uri] = self.append(self.pin(uri))
         return self._places[uri]
+
+    def pin(self, uri: str) -> Pinned:
+        """The model that a URI names now, or that it named in the record."""
+        if self._recorded is None:
+            return pin_one(self._job, uri)
+        one = _choose(uri, self._recorded)
+        pinned, content = pin_one(self._job, f"models:/{one['name']}/{one['version']}")
+        if pinned.sha256 != one["sha256"]:
+            raise ModelError(
+                f"model {pinned.label}: expected the bytes that were scored with (sha256 {one['sha256'][:16]}…); the "
+                f"registry has others ({pinned.sha256[:16]}…). Registered versions must not change: restore it."
+            )
+        return replace(pinned, uri=uri), content
 
     def line_up(self, **choice: Any) -> ModelBytes:
         """The lineup of the models so far, with the job's challenger."""
@@ -133,17 +130,20 @@ class _Pins:
         return Lineup(models=models, challenger=beside, **choice), {**self._contents, beside.sha256: content}
 
 
-def _uri(model: Mapping[str, Any]) -> str:
-    return f"models:/{model['name']}/{model['version']}"
-
-
-def _prove(pinned: Pinned, sha256: str) -> Pinned:
-    if pinned[0].sha256 != sha256:
-        raise ModelError(
-            f"model {pinned[0].label}: expected the bytes that were scored with (sha256 {sha256[:16]}…); the registry "
-            f"has others ({pinned[0].sha256[:16]}…). Registered versions must not change: restore it."
+def _choose(uri: str, recorded: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """The recorded model that a URI of the job named: by the URI itself, or else by the model's name alone."""
+    parts = MODEL_URI.match(uri)
+    same = [one for one in recorded if parts is not None and one["name"] == parts[1]]
+    exact = [one for one in same if one.get("uri") == uri]
+    found = {one["version"]: one for one in exact or same}
+    if len(found) != 1:
+        known = ", ".join(dict.fromkeys(f"{one['name']}/{one['version']}" for one in recorded))
+        raise LineupChanged(
+            f"model {uri}: expected one version of it in the run whose models are kept; that run had {known}. The job "
+            "names other models now: release the interval (`batchscore rollback --release`) if a rollback pinned it, "
+            "or leave out `--model as-of`."
         )
-    return pinned
+    return next(iter(found.values()))
 
 
 def resolve_table(job: Job, table: str) -> str:

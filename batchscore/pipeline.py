@@ -16,7 +16,7 @@ from batchscore.ledger import Standing, find_standing
 from batchscore.lineups import describe_pinned
 from batchscore.loading import config_sha256
 from batchscore.outputs import Outputs, open_outputs
-from batchscore.pinning import ModelBytes, pin_version, pinned_summary
+from batchscore.pinning import ModelBytes, pin_job_models, pinned_summary
 from batchscore.planning import Prepared, code_version, describe_checks, describe_features, prepare
 from batchscore.plans import Plan
 from batchscore.records import RunRecord, to_dict
@@ -146,7 +146,8 @@ def publish_stage(
         verdict = judge_stage(spark, prepared, stage)
         told = _judged(spark, attempt.run_id, verdict, stage)
         if prepared.models.challenger is not None:
-            told["challenger"] = {**attempt.record.challenger, "columns": compare_scores(spark, stage)}
+            pinned, seen = attempt.record.challenger, told["runtime"].pop("challenger", {})
+            told["challenger"] = {**pinned, **seen, "columns": compare_scores(spark, stage)}
         attempt.learn(**told)
         settlement.stage = stage
         reason = stop_reason(prepared, verdict, standing, force=force)
@@ -177,7 +178,7 @@ def _plan(
     if account.blocked is not None:
         raise IntervalBlocked(find_standing(account, "", generation, str(interval), force=force).message)
     if account.pinned is not None:
-        model = pin_version(job, account.pinned)
+        model = pin_job_models(job, account.pinned)
     prepared = prepare(spark, job, interval, model=model)
     return prepared, find_standing(account, prepared.content_key, generation, str(interval), force=force)
 

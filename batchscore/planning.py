@@ -14,13 +14,13 @@ from batchscore.checks.flags import build_flags
 from batchscore.checks.ready import ready_suite
 from batchscore.checks.suite import PLACES, load_suites
 from batchscore.config import FeatureConfig, Job, JobConfig, ScoringConfig
-from batchscore.errors import InputError
+from batchscore.errors import ConfigError, InputError
 from batchscore.expectations import Suite
 from batchscore.features.build import FeatureRows, build_features
 from batchscore.features.lookups import add_lookups, flag_doubled
 from batchscore.intervals import Interval
 from batchscore.kernel.batch import stage_schema
-from batchscore.kernel.spec import KernelSpec, ScoresSpec, SessionSpec
+from batchscore.kernel.spec import FeatureSpec, KernelSpec, ScoresSpec, SessionSpec
 from batchscore.keys import digest_key, key_material
 from batchscore.lineups import Lineup
 from batchscore.pinning import Contents, ModelBytes, pin_input, pin_job_models, pin_lookups
@@ -112,6 +112,7 @@ def prepare(spark: SparkSession, job: Job, interval: Interval, *, model: ModelBy
     matched = match_lineup(lineup, config.model, features.features, types, carried)
     scored = [pa.field(n, types[n]) for n in carried]
     scored += [pa.field(name, kind) for name, kind in matched.columns.items()]
+    _check_column_names(config, [field.name for field in scored])
     fields = _spark_fields(scored)
     beside = [pa.field(name, kind) for name, kind in matched.challenger.items()]
     scores = spark.createDataFrame([], StructType(list(fields)))
@@ -202,7 +203,7 @@ def _kernel_spec(
         passthrough=config.output.passthrough,
         rules=tuple(rule for suite in suites.values() for rule in suite.rules),
         tallies=tuple(tally for suite in suites.values() for tally in suite.tallies),
-        features=features.features,
+        features=_pass_segments(features.features, matched.scores),
         scores=matched.scores,
         on_bad_score=config.scoring.on_bad_score,
         batch_rows=0 if config.scoring.batch_rows == "auto" else config.scoring.batch_rows,
@@ -220,6 +221,15 @@ def _kernel_spec(
         )
         .serialize()
         .to_pybytes(),
+    )
+
+
+def _pass_segments(features: Sequence[FeatureSpec], scores: ScoresSpec) -> tuple[FeatureSpec, ...]:
+    """The features; nulls of one that only says which model scores a row go to the default model."""
+    taken = {name for model in scores.models for spec in model.inputs for name in spec.features}
+    return tuple(
+        replace(f, on_null="pass") if f.name == scores.by and f.name not in taken and f.on_null == "quarantine" else f
+        for f in features
     )
 
 
@@ -272,6 +282,20 @@ def check_columns(config: JobConfig, source: DataFrame) -> None:
     reserved = [name for name in source.columns if name in _RESERVED or name.lower().startswith(FLAG_PREFIXES)]
     if reserved:
         raise InputError(f"input.table: column '{reserved[0]}' has a name that batchscore uses. Rename it upstream.")
+
+
+def _check_column_names(config: JobConfig, names: Sequence[str]) -> None:
+    """Refuse columns that Delta has no place for.
+
+    Raises:
+        ConfigError: There is one.
+    """
+    for name in names if config.output.format == "delta" else ():
+        if set(name) & set(" ,;{}()\n\t="):
+            raise ConfigError(
+                f"output: expected column names that Delta can store; found '{name}' with a space or one of ,;{{}}()=. "
+                "Rename it under model.outputs or upstream, or set `output.format: parquet`."
+            )
 
 
 _RESERVED = frozenset(

@@ -218,7 +218,9 @@ class RunRecord(Shown):
             for name, one in columns.items()
         ]
         heads = ("column", "rows", "mean", "challenger", "mean |diff|", "max |diff|", "PSI", "rank corr.", "flips")
-        yield f"challenger {show_model(self.challenger['model'])}", heads, lines
+        left_out = ", ".join(f"{rows} {reason}" for reason, rows in (self.challenger.get("not_scored") or {}).items())
+        title = f"challenger {show_model(self.challenger['model'])}"
+        yield f"{title}; not scored: {left_out}" if left_out else title, heads, lines
 
     def _runtime_line(self) -> str | None:
         if not self.runtime:

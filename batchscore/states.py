@@ -9,9 +9,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from batchscore.config import Job
+from batchscore.errors import LineupChanged
 from batchscore.freshness import ModelChoice, current_keys
 from batchscore.intervals import Interval, find_interval
 from batchscore.ledger import Account, content_key_of
+from batchscore.lineups import Lineup
 from batchscore.outputs import open_outputs
 from batchscore.records import show_model
 from batchscore.rendering import Sheet, Shown
@@ -137,9 +139,18 @@ def find_states(
     keys: Mapping[str, str] = {}
     if models is not None:
         published = [i for i in intervals if i.name in accounts and accounts[i.name].current is not None]
-        chosen = {i.name: found[0] for i in published if (found := models.model_of(i, accounts)) is not None}
+        chosen = {i.name: found for i in published if (found := _lineup_of(models, i, accounts)) is not None}
         keys = current_keys(spark, job, [i for i in published if i.name in chosen], chosen)
     return [_state_of(i, accounts.get(i.name, Account()), keys.get(i.name)) for i in intervals]
+
+
+def _lineup_of(models: ModelChoice, interval: Interval, accounts: Mapping[str, Account]) -> Lineup | None:
+    """The models of an interval; today's, which make it stale, where the job names others than were to be taken."""
+    try:
+        found = models.model_of(interval, accounts)
+    except LineupChanged:
+        found = models.today()
+    return found[0] if found is not None else None
 
 
 def _state_of(interval: Interval, account: Account, key: str | None) -> IntervalStatus:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from batchscore.config import ModelConfig
-from batchscore.errors import ConfigError, InputError
+from batchscore.errors import ConfigError, InputError, ModelError
 from batchscore.kernel.batch import SCORED, run_kernel, stage_schema
 from batchscore.kernel.scores import column_type
 from batchscore.kernel.spec import FeatureSpec, KernelSpec, ModelSpec, OutputSpec, ScoresSpec, SessionSpec
@@ -18,6 +18,7 @@ from batchscore.records import PinnedModel
 from batchscore.scoring.finders import drop_spark_finders
 from batchscore.scoring.preflight import match_model
 from batchscore.scoring.selections import match_outputs
+from batchscore.tables.read import quote
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, SparkSession
@@ -53,7 +54,8 @@ class ScoreUdf:
         """
         from pyspark.sql import functions as F  # noqa: PLC0415 - keeps `import batchscore` free of Spark
 
-        given = [F.col(column) if isinstance(column, str) else column for column in columns or self.features]
+        names = columns or tuple(quote(name) for name in self.features)
+        given = [F.col(column) if isinstance(column, str) else column for column in names]
         if len(given) == len(self.features):
             struct = F.struct(*[one.alias(name) for one, name in zip(given, self.features, strict=True)])
         elif len(given) == 1:
@@ -102,6 +104,9 @@ def score_udf(
     pinned, content = pin_model(uri, registry)
     given = {name: tuple(columns) for name, columns in (inputs or {}).items()}
     config = ModelConfig(uri=uri, inputs=given, outputs=dict(outputs or {}))
+    tensors = [tensor.name for tensor in pinned.inputs]
+    if given and set(given) != set(tensors):
+        raise ModelError(f"inputs: expected the model's inputs ({', '.join(tensors)}); found {', '.join(given)}.")
     named = [name for columns in given.values() for name in columns]
     names = tuple(dict.fromkeys(named or pinned.signature_inputs or [tensor.name for tensor in pinned.inputs]))
     found = match_outputs(pinned, config, [_ROW])

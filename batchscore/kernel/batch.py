@@ -145,14 +145,15 @@ class _Task:
     def _check_scores(self, columns: Mapping[str, pa.Array], answer: Answer, failures: Failures) -> None:
         scores, alive = answer.columns, answer.alive
         own = Failures(len(alive))
-        bad = find_bad_scores(list(scores.values())) if self.spec.on_bad_score != "keep" else None
-        if bad is not None:
+        bad = find_bad_scores(scores) if self.spec.on_bad_score != "keep" else {}
+        for name, mask in bad.items():
             if self.spec.on_bad_score == "fail":
                 raise ScoringError(
                     f"model {self.spec.scores.label}: expected finite scores (on_bad_score: fail); found "
-                    f"{int(bad.sum())} NaN or infinite in one batch of {len(alive)} rows."
+                    f"{int(mask.sum())} NaN or infinite in '{name}' in one batch of {len(alive)} rows. Mend the input "
+                    "or the model, or choose on_bad_score: quarantine or keep."
                 )
-            own.add("output", bad, **make_reason("bad_score", ", ".join(scores)))
+            own.add("output", mask, **make_reason("bad_score", name))
         index = pa.array(alive)
         kept = {name: columns[name].take(index) for name in (*self.spec.keys, *self.spec.passthrough)}
         self._check_rules("output", {**kept, **self._kept(scores)}, own)

@@ -148,6 +148,8 @@ def _apply_null_policy(
         if nulls.any():
             failures.add("features", nulls, **make_reason("null", feature.name))
         return filled
+    if feature.on_null == "pass":
+        return column
     if failed is not None:
         nulls = nulls & ~failed  # they have their reason already
     if feature.on_null == "quarantine":

@@ -140,18 +140,25 @@ class JobModels:
         fits = np.ones(len(alive), dtype=bool)
         for _, _, mask in find_unfit(self._scores.challenger.inputs, columns, filled):
             fits &= ~mask[alive]
-        told.count_reason("unfit", int((~fits).sum()))
         rows = np.flatnonzero(fits)
-        if self._challenger is None or not len(rows):
+        if self._challenger is None:
+            told.count_reason("given up", len(alive))
+            return pa.nulls(len(alive), pa.null())
+        if len(rows) < len(alive):
+            told.count_reason("unfit", len(alive) - len(rows))
+        if not len(rows):
             return pa.nulls(len(alive), pa.null())
         try:
             done = self._challenger.score(_take(filled, alive[rows]), len(rows))
             made = apply_steps(self._scores.steps, done.columns) if done.columns else {}
         except BatchscoreError as error:
             self._challenger = None
-            told.count_reason(f"given up: {error}", 1)
+            told.count_reason("given up", len(rows))
+            told.challenger_error = str(error)
             return pa.nulls(len(alive), pa.null())
-        told.count_reason("unscorable", len(done.failed))
+        if done.failed:
+            told.count_reason("unscorable", len(done.failed))
+            told.challenger_error = told.challenger_error or next(iter(done.failed.values()))
         rows = np.delete(rows, list(done.failed))
         told.scored += len(rows)
         if not len(rows):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -87,14 +87,10 @@ def to_column(spec: OutputSpec, output: Any, rows: int) -> pa.Array:
     return to_lists(_to_arrow(part.reshape(-1), spec.dtype), rows, part.shape[1:])
 
 
-def find_bad_scores(columns: Sequence[pa.Array]) -> np.ndarray | None:
-    """Rows in which any floating-point score is NaN or infinite: [n] bool, or None where there is none."""
-    bad: np.ndarray | None = None
-    for column in columns:
-        found = _find_bad(column)
-        if found is not None:
-            bad = found if bad is None else bad | found
-    return bad
+def find_bad_scores(columns: Mapping[str, pa.Array]) -> dict[str, np.ndarray]:
+    """Rows in which a floating-point score is NaN or infinite: column to [n] bool, where there are any."""
+    found = {name: _find_bad(column) for name, column in columns.items()}
+    return {name: mask for name, mask in found.items() if mask is not None}
 
 
 def _find_bad(column: pa.Array) -> np.ndarray | None:

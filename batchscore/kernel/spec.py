@@ -76,7 +76,7 @@ class FeatureSpec:
 
     Attributes:
         name: Column name in the batch.
-        on_null: `fail`, `quarantine`, `nan` or `impute`.
+        on_null: `fail`, `quarantine`, `nan` or `impute`; `pass` where no model takes it.
         impute: The value for `impute`.
         failed_bit: Its bit in the `_failed` column, set by Spark where its SQL could not be computed; else None.
     """

@@ -119,6 +119,7 @@ class Tally:
         workers: Worker process, `host:pid`, to what it did.
         gpu: The GPU of the task's session.
         challenger: What the challenger did with the rows that have scores; None without one.
+        challenger_error: In a challenger's own tally, an error that kept it from scoring rows.
     """
 
     read: int = 0
@@ -143,6 +144,7 @@ class Tally:
     workers: dict[str, Work] = field(default_factory=dict)
     gpu: dict[str, str] = field(default_factory=dict)
     challenger: Tally | None = None
+    challenger_error: str = ""
 
     def add_columns(self, place: str, columns: Mapping[str, pa.Array], specs: Sequence[TallySpec]) -> None:
         """Count the columns of one batch that `specs` name."""
@@ -265,7 +267,8 @@ class Tally:
         return {
             "rows": self.read,
             "scored": self.scored,
-            "not_scored": {reason: rows for reason, rows in sorted(self.reasons.items()) if rows},
+            "not_scored": dict(sorted(self.reasons.items())),
+            "error": self.challenger_error or None,
             "model_s": self.latency.total_s,
             "sessions_built": self.sessions_built,
             "session_build_s": self.session_build_s,
@@ -291,6 +294,7 @@ class Tally:
             self.challenger._add(other.challenger)
         for provider, count in other.providers.items():
             self.providers[provider] = self.providers.get(provider, 0) + count
+        self.challenger_error = self.challenger_error or other.challenger_error
         self.latency.merge(other.latency)
         self.ort_versions |= other.ort_versions
         for worker, work in other.workers.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -17,6 +18,8 @@ from batchscore.lineups import Lineup
 from batchscore.records import PinnedModel
 from batchscore.scoring.preflight import match_model
 from batchscore.thresholds import parse_comparisons
+
+_WHOLE = re.compile(r"0|-?[1-9][0-9]*", re.ASCII)
 
 _NEEDS = {
     "softmax": "an array of floating-point numbers",
@@ -78,7 +81,7 @@ def match_lineup(
     )
     known = _find_common(lineup, models)
     if lineup.by:
-        _check_by(lineup.by, types)
+        _check_by(lineup, types)
     steps, whole = _match_steps(config.postprocess, known, taken)
     kept = _drop(config.drop, whole)
     total = sum(lineup.weights)
@@ -123,13 +126,21 @@ def _find_common(lineup: Lineup, models: Sequence[ModelSpec]) -> dict[str, pa.Da
     return {name: common[name] for name in names}
 
 
-def _check_by(by: str, types: Mapping[str, pa.DataType]) -> None:
+def _check_by(lineup: Lineup, types: Mapping[str, pa.DataType]) -> None:
+    by = lineup.by
     kind = types[by]
     if not (pa.types.is_string(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)):
         raise ModelError(
             f"model.segments.by: expected a column of text, whole numbers or booleans; '{by}' is {kind}. "
             "Make a feature of such a type from it."
         )
+    for value in lineup.segments:
+        boolean, number = pa.types.is_boolean(kind), pa.types.is_integer(kind)
+        if (boolean and value not in ("true", "false")) or (number and not _WHOLE.fullmatch(value)):
+            raise ModelError(
+                f"model.segments.models: expected values that '{by}' ({kind}) can have, "
+                f"{'true or false' if boolean else 'whole numbers without leading zeros'}; found '{value}'. Correct it."
+            )
 
 
 def _match_steps(

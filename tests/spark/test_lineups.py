@@ -12,7 +12,9 @@ import pytest
 from onnx_models import add_version, make_classifier, write_folder
 from small_job import JOB, SmallJob, make_small_job, probability, row
 
-from batchscore.errors import ModelError
+from batchscore.errors import ConfigError, LineupChanged, ModelError
+from batchscore.lineups import core_of_lineup
+from batchscore.pinning import pin_job_models
 from batchscore.pipeline import plan_interval, preview_interval
 from batchscore.republish import override_held, rollback_interval
 
@@ -97,6 +99,29 @@ def test_an_ensemble_is_scored_recorded_rolled_back_and_pinned(base: SmallJob, m
     assert small.run(SECOND).status == "published"
 
 
+def test_pinned_versions_meet_the_jobs_own_weights_and_segments(base: SmallJob, make: Make) -> None:
+    base.add_model(OTHER, name="later")
+    small = make("{ensemble: [{uri: models:/small@champion}, {uri: models:/later@champion}], " + OUTPUTS + "}")
+    first = small.run()
+    base.add_model((0.0, 0.0), name="later")
+    assert first.model is not None
+    pinned, contents = pin_job_models(small.load(), core_of_lineup(first.model))
+    assert (pinned.label, pinned.weights, len(contents)) == ("small/1 + later/1", (1.0, 1.0), 2)
+    rewrite(
+        small, "{ensemble: [{uri: models:/small@champion, weight: 9}, {uri: models:/later@champion}], " + OUTPUTS + "}"
+    )
+    assert pin_job_models(small.load(), first.model)[0].weights == (9.0, 1.0)
+    rewrite(
+        small, "{segments: {by: city, models: {x: models:/later@champion}, default: models:/small/1}, " + OUTPUTS + "}"
+    )
+    assert pin_job_models(small.load(), first.model)[0].label == "later/1, small/1"
+    rewrite(small, "{uri: models:/other@champion, " + OUTPUTS + "}")
+    with pytest.raises(
+        LineupChanged, match=r"model models:/other@champion: expected one version of it .* small/1, later/1"
+    ):
+        pin_job_models(small.load(), first.model)
+
+
 def test_each_segment_is_scored_by_its_model_in_one_pass(make: Make) -> None:
     small = make(
         "{segments: {by: city, models: {x: models:/small@champion, y: models:/other@champion}}, " + OUTPUTS + "}"
@@ -137,6 +162,37 @@ def test_segments_by_a_feature_of_another_kind(make: Make) -> None:
         match=r"model\.segments\.by: expected a column of text, whole numbers or booleans; 'ratio' is double",
     ):
         small.run()
+
+
+def test_nulls_of_a_feature_that_only_routes_go_to_the_default(make: Make) -> None:
+    small = make(
+        "{segments: {by: where, models: {x: models:/small@champion}, default: models:/other@champion}, inputs: {x: [a, ratio]}, "
+        + OUTPUTS
+        + "}"
+    )
+    text = (
+        Path(small.file)
+        .read_text()
+        .replace("    - {name: a}\n", "    - {name: a}\n    - {name: where, sql: \"nullif(city, 'z')\"}\n")
+    )
+    Path(small.file).write_text(text)
+    small.run()
+    assert [r["_model"] for r in small.scores()] == ["small/1", "other/1", "small/1", "other/1", "small/1"]
+
+
+@pytest.mark.parametrize(
+    ("section", "kind", "message"),
+    [
+        ("segments: {by: id, models: {'01': models:/small@champion}}, " + OUTPUTS, ModelError, r"expected values that 'id' \(int64\) can have, whole numbers .* found '01'"),
+        ("uri: models:/small@champion, outputs: {'p late': 'probabilities[:, 1]'}", ConfigError, "expected column names that Delta can store; found 'p late'"),
+    ],
+)  # fmt: skip
+def test_what_can_be_known_at_the_plan_is_refused_there(
+    make: Make, section: str, kind: type[Exception], message: str
+) -> None:
+    small = make("{" + section + "}")
+    with pytest.raises(kind, match=message):
+        plan_interval(small.spark, small.load(), small.interval(FIRST))
 
 
 def test_steps_make_columns_from_scores(make: Make) -> None:
@@ -188,7 +244,7 @@ def test_a_challenger_is_compared_and_decides_nothing(make: Make) -> None:
     assert told["abs_difference_quantiles"]["p50"] == pytest.approx(sorted(map(abs, differences))[2], rel=1e-6)
     assert told["psi"] > 0
     assert -1 <= told["rank_correlation"] <= 1
-    assert record.runtime["challenger"]["scored"] == 5
+    assert (record.challenger["rows"], record.challenger["scored"], record.challenger["not_scored"]) == (5, 5, {})
     assert all("id" not in one for one in record.challenger["columns"].values())  # keys lie in a table of their own
 
     kept = small.spark.read.format("delta").load(str(small.folder / "beside")).orderBy("id").collect()

@@ -138,15 +138,16 @@ def test_rows_that_a_challenger_cannot_score_keep_their_scores() -> None:
     assert found == {0: (0.0, {"y": 0.0}), 1: (4.0, None), 2: (2.0, {"y": 2.0})}
     assert tally.challenger is not None
     assert (tally.challenger.read, tally.challenger.scored, tally.failed_rows) == (3, 2, 0)
-    assert tally.challenger.reasons == {"unfit": 0, "unscorable": 1}
+    assert tally.challenger.reasons == {"unscorable": 1}
+    assert "must be within" in tally.runtime()["challenger"]["error"]
 
 
 def test_a_challenger_that_fails_on_everything_is_given_up() -> None:
     found, tally = run(make_spec(table(5), challenger=table(2), max_failed_rows=3), [4] * 5)
     assert found == dict.fromkeys(range(5), (4.0, None))
     assert tally.challenger is not None
-    (given_up,) = [reason for reason in tally.challenger.reasons if reason.startswith("given up")]
-    assert "more than 3 in one task" in given_up
+    assert tally.challenger.reasons == {"given up": 5}
+    assert "more than 3 in one task" in tally.runtime()["challenger"]["error"]
 
 
 def test_a_challenger_is_left_out_where_a_value_does_not_fit_it() -> None:

@@ -106,7 +106,7 @@ BAD = [
 
 @pytest.mark.parametrize(("column", "expected"), BAD)
 def test_scores_that_are_not_finite_are_found(column: pa.Array, expected: list[bool] | None) -> None:
-    found = find_bad_scores([column])
+    found = find_bad_scores({"p": column}).get("p")
     assert (None if found is None else found.tolist()) == expected
 
 
