@@ -13,14 +13,14 @@ from batchscore.checks.compiled import FLAG_PREFIXES, CompiledSuite, columns_nee
 from batchscore.checks.flags import build_flags
 from batchscore.checks.ready import ready_suite
 from batchscore.checks.suite import PLACES, load_suites
-from batchscore.config import FeatureConfig, Job, JobConfig, ScoringConfig
+from batchscore.config import FeatureConfig, Job, JobConfig
 from batchscore.errors import ConfigError, InputError
 from batchscore.expectations import Suite
 from batchscore.features.build import FeatureRows, build_features
 from batchscore.features.lookups import add_lookups, flag_doubled
 from batchscore.intervals import Interval
 from batchscore.kernel.batch import stage_schema
-from batchscore.kernel.spec import FeatureSpec, KernelSpec, ScoresSpec, SessionSpec
+from batchscore.kernel.spec import FeatureSpec, KernelSpec, ScoresSpec
 from batchscore.keys import digest_key, key_material
 from batchscore.lineups import Lineup
 from batchscore.pinning import Contents, ModelBytes, pin_input, pin_job_models, pin_lookups
@@ -28,7 +28,7 @@ from batchscore.records import PinnedTable
 from batchscore.references import resolve
 from batchscore.results import Place
 from batchscore.scoring.lineup import Matched, match_lineup
-from batchscore.scoring.resources import parse_size
+from batchscore.scoring.resources import session_spec
 from batchscore.tables.read import mark_duplicates, missing_columns, quote, read_interval, read_pinned
 
 if TYPE_CHECKING:
@@ -208,7 +208,7 @@ def _kernel_spec(
         on_bad_score=config.scoring.on_bad_score,
         batch_rows=0 if config.scoring.batch_rows == "auto" else config.scoring.batch_rows,
         max_failed_rows=config.scoring.max_failed_rows,
-        session=_session_spec(config.scoring, matched.scores),
+        session=session_spec(config.scoring, matched.scores),
         raw=raw,
         duplicates=config.input.on_duplicate_key == "quarantine",
         failed=features.failed,
@@ -230,25 +230,6 @@ def _pass_segments(features: Sequence[FeatureSpec], scores: ScoresSpec) -> tuple
     return tuple(
         replace(f, on_null="pass") if f.name == scores.by and f.name not in taken and f.on_null == "quarantine" else f
         for f in features
-    )
-
-
-def _session_spec(scoring: ScoringConfig, scores: ScoresSpec) -> SessionSpec:
-    gpu = scoring.gpu
-    # A batch needs every member of an ensemble, and the challenger: fewer would be built again for each batch.
-    needed = (len(scores.models) if scores.weights else 1) + (scores.challenger is not None)
-    return SessionSpec(
-        device=scoring.device,
-        threads=scoring.threads,
-        arena=scoring.arena,
-        optimization=scoring.optimization,
-        gpu_memory_bytes=parse_size(gpu.memory_limit),
-        tf32=gpu.tf32,
-        fp16=gpu.fp16,
-        engine_cache=gpu.engine_cache or "",
-        sessions_per_device=gpu.sessions_per_device,
-        gpus_per_task=gpu.per_task,
-        kept=max(scoring.max_sessions, needed),
     )
 
 

@@ -1,10 +1,11 @@
-"""GPUs of a cluster: what tasks ask Spark for, and which GPU a task was given."""
+"""What a job's sessions are given: ONNX Runtime's options, and on a cluster the GPUs that tasks ask Spark for."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from batchscore.kernel.spec import SessionSpec
+from batchscore.config import ScoringConfig
+from batchscore.kernel.spec import ScoresSpec, SessionSpec
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -19,6 +20,26 @@ def parse_size(text: str | None) -> int:
         return 0
     number = text.lower().removesuffix("b")
     return int(number[:-1]) << _UNITS[number[-1]]
+
+
+def session_spec(scoring: ScoringConfig, scores: ScoresSpec) -> SessionSpec:
+    """How ONNX Runtime is set up for a job's models."""
+    gpu = scoring.gpu
+    # A batch needs every member of an ensemble, and the challenger: fewer would be built again for each batch.
+    needed = (len(scores.models) if scores.weights else 1) + (scores.challenger is not None)
+    return SessionSpec(
+        device=scoring.device,
+        threads=scoring.threads,
+        arena=scoring.arena,
+        optimization=scoring.optimization,
+        gpu_memory_bytes=parse_size(gpu.memory_limit),
+        tf32=gpu.tf32,
+        fp16=gpu.fp16,
+        engine_cache=gpu.engine_cache or "",
+        sessions_per_device=gpu.sessions_per_device,
+        gpus_per_task=gpu.per_task,
+        kept=max(scoring.max_sessions, needed),
+    )
 
 
 def task_profile(spark: SparkSession, session: SessionSpec) -> Any:

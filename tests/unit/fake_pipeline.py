@@ -181,7 +181,7 @@ def on_lists(current: Callable[[], Process]) -> Iterator[None]:
         (planning, "prepare"): prepare,
         (planning, "code_version"): lambda: "1",
         (batchscore.loading, "config_sha256"): lambda config: digest,
-        (pinning, "pin_version"): lambda job, model: model["version"],
+        (pinning, "pin_job_models"): lambda job, recorded: recorded["version"],
         (pinning, "reopen_input"): lambda *args: None,
         (udf, "score_rows"): lambda spark, rows, spec, model_bytes: rows,
         (stage_module, "write_stage"): write_stage,

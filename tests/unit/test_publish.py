@@ -82,7 +82,7 @@ def test_a_lost_answer_or_one_failed_write_still_ends_published_once(
             "replace",
             r"scores scores: expected the commit of run r1 .* 5 tries .*OSError: no space.* old scores stay",
         ),
-        (1, "append", r"quarantine quarantine: expected the rows of run r1 .*Nothing was published"),
+        (1, "append", r"table quarantine: expected the rows of run r1 .*Nothing was published"),
     ],
 )
 def test_a_write_that_never_lands_is_an_error_and_publishes_nothing(
