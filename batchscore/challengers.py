@@ -64,8 +64,10 @@ def write_challenge(target: Outputs, spark: SparkSession, stage: Stage, record: 
         WriteError: A table does not take the rows; nothing is published.
     """
     config = target.job.config
+    if config.model.challenger is None:
+        return
     rows = read_stage(spark, stage, "scored")
-    if "_challenger" not in rows.columns or config.model.challenger is None:
+    if "_challenger" not in rows.columns:  # staged before the job had one
         return
     both = rows.where("_challenger is not null")
     label = show_model(record.challenger.get("model"))
