@@ -104,14 +104,12 @@ def prepare(spark: SparkSession, job: Job, interval: Interval, *, model: ModelBy
     compiled: dict[Place, CompiledSuite | None] = {"input": ready_place(config, loaded.get("input"), source)}
     chosen = choose_features(config, lineup)
     features = feature_rows(spark, config, chosen, source, compiled["input"], lookups)
-    schema = arrow_schema(features.rows)
-    types = dict(zip(schema.names, schema.types, strict=True))
+    types = {field.name: field.type for field in arrow_schema(features.rows)}
     compiled["features"] = ready_place(config, loaded.get("features"), features.rows)
     features = flag_features(spark, features, compiled["features"])
     carried = [*config.input.key, *config.output.passthrough]
     matched = match_lineup(lineup, config.model, features.features, types, carried)
-    scored = [pa.field(n, types[n]) for n in carried]
-    scored += [pa.field(name, kind) for name, kind in matched.columns.items()]
+    scored = [pa.field(n, k) for n, k in ({**{n: types[n] for n in carried}, **matched.columns}).items()]
     _check_column_names(config, [field.name for field in scored])
     fields = _spark_fields(scored)
     beside = [pa.field(name, kind) for name, kind in matched.challenger.items()]
