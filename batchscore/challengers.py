@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from batchscore.config import JobConfig
 from batchscore.measures import population_stability_index, rank_correlation
 from batchscore.outputs import Outputs
@@ -166,8 +168,8 @@ def _rank_pairs(both: DataFrame, names: Sequence[str], rows: int) -> dict[str, d
     told = {}
     for place, name in enumerate(names):
         one, other = (table.column(f"{place}_{side}").to_numpy() for side in (0, 1))
-        fits = [math.isfinite(a) and math.isfinite(b) for a, b in zip(one, other, strict=True)]
-        told[name] = {"rank_correlation": rank_correlation(one[fits], other[fits]), "pairs": sum(fits)}
+        fits = np.isfinite(one) & np.isfinite(other)
+        told[name] = {"rank_correlation": rank_correlation(one[fits], other[fits]), "pairs": int(fits.sum())}
     return told
 
 

@@ -137,13 +137,13 @@ class JobModels:
         told = self._tally.challenger
         assert told is not None
         told.read += len(alive)
+        if self._challenger is None:
+            told.count_reason("given up", len(alive))
+            return pa.nulls(len(alive), pa.null())
         fits = np.ones(len(alive), dtype=bool)
         for _, _, mask in find_unfit(self._scores.challenger.inputs, columns, filled):
             fits &= ~mask[alive]
         rows = np.flatnonzero(fits)
-        if self._challenger is None:
-            told.count_reason("given up", len(alive))
-            return pa.nulls(len(alive), pa.null())
         if len(rows) < len(alive):
             told.count_reason("unfit", len(alive) - len(rows))
         if not len(rows):
