@@ -32,13 +32,14 @@ if TYPE_CHECKING:
         spark_session,
         status,
         suggest,
-        training_set,
         unblock,
     )
     from batchscore.config import Job, JobConfig
     from batchscore.errors import BatchscoreError
+    from batchscore.features.marks import arrow_feature, feature
     from batchscore.plans import Plan
     from batchscore.records import RunRecord
+    from batchscore.training import fit_encoders, list_features, log_model, training_set
     from batchscore.udfs import score_udf
 
 _HOMES = {
@@ -47,12 +48,17 @@ _HOMES = {
     "JobConfig": "config",
     "Plan": "plans",
     "RunRecord": "records",
+    "arrow_feature": "features.marks",
     "backfill": "api",
     "block": "api",
     "check": "api",
     "discard": "api",
+    "feature": "features.marks",
+    "fit_encoders": "training",
     "gx_results": "api",
+    "list_features": "training",
     "load": "api",
+    "log_model": "training",
     "migrate": "api",
     "plan": "api",
     "preview": "api",
@@ -70,7 +76,7 @@ _HOMES = {
     "spark_session": "api",
     "status": "api",
     "suggest": "api",
-    "training_set": "api",
+    "training_set": "training",
     "unblock": "api",
 }
 
@@ -80,12 +86,17 @@ __all__ = [
     "JobConfig",
     "Plan",
     "RunRecord",
+    "arrow_feature",
     "backfill",
     "block",
     "check",
     "discard",
+    "feature",
+    "fit_encoders",
     "gx_results",
+    "list_features",
     "load",
+    "log_model",
     "migrate",
     "plan",
     "preview",

@@ -33,7 +33,6 @@ from batchscore.results import CheckReport
 from batchscore.schedules import list_intervals, resolve_interval
 from batchscore.session import cancel_jobs, needs_delta, open_session
 from batchscore.states import Status, read_status
-from batchscore.training_sets import TrainingSet, build_training_set
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -181,14 +180,14 @@ def status(job: JobOrPath, start: str | None = None, end: str | None = None, *, 
         quick: Look at the audit alone, and at neither tables nor registry: no interval is found stale then.
     """
     job = load(job)
-    chosen = _range(job, start, end)
+    chosen = find_range(job, start, end)
     return read_status(spark_session(job), job, chosen, datetime.now(UTC), quick=quick)
 
 
 def open_backfill(job: JobOrPath, start: str | None = None, end: str | None = None, **choice: Any) -> Backfill:
     """Plan a backfill that can then be run; see `backfill` for the arguments."""
     job = load(job)
-    chosen = _range(job, start, end)
+    chosen = find_range(job, start, end)
     return plan_backfill(spark_session(job), job, chosen, datetime.now(UTC), **choice)
 
 
@@ -320,19 +319,18 @@ def scores(job: JobOrPath) -> DataFrame:
     return rows
 
 
-def training_set(job: JobOrPath, start: str | None, end: str | None, *, label: str | None = None) -> TrainingSet:
-    """The features of a range of intervals, exactly as scoring computes them, and a label; needs no model."""
-    job = load(job)
-    return build_training_set(spark_session(job), job, _range(job, start, end), label)
-
-
 def quarantine(job: JobOrPath) -> DataFrame:
     """The quarantined rows of a job's published runs, with their reasons."""
     job = load(job)
     return open_outputs(spark_session(job), job).open_quarantine()
 
 
-def _range(job: Job, start: str | None, end: str | None) -> list[Interval] | None:
+def find_range(job: Job, start: str | None, end: str | None) -> list[Interval] | None:
+    """The intervals from `start` up to, but not with, `end`; None where neither is given.
+
+    Raises:
+        ConfigError: Only one is given, or they are no range.
+    """
     if start is None and end is None:
         return None
     if start is None or end is None:

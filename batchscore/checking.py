@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from batchscore.assembly import check_columns, choose_features, feature_rows
 from batchscore.checks.answers import Answer
 from batchscore.checks.compiled import CompiledSuite, columns_needed
 from batchscore.checks.flags import build_flags
@@ -18,21 +19,15 @@ from batchscore.errors import ConfigError, InputError
 from batchscore.expectations import Suite
 from batchscore.failures import retell
 from batchscore.features.build import FeatureRows
+from batchscore.features.definitions import read_sources
 from batchscore.intervals import Interval
 from batchscore.judging import answer_rest, describe_stop
 from batchscore.kernel.checking import CheckSpec
 from batchscore.kernel.tally import Tally
 from batchscore.outputs import open_outputs
 from batchscore.pinning import pin_input, pin_job_models, pin_lookups
-from batchscore.planning import (
-    arrow_schema,
-    check_columns,
-    choose_features,
-    feature_rows,
-    flag_features,
-    ready_place,
-)
-from batchscore.records import to_dict
+from batchscore.planning import arrow_schema, flag_features, ready_place
+from batchscore.records import PinnedTable, to_dict
 from batchscore.results import CheckReport, ExpectationResult, Place
 from batchscore.scoring.udf import tally_files, tally_rows
 from batchscore.tables.direct import find_whole_files
@@ -131,7 +126,7 @@ def _check_rows(
     if "features" not in loaded:
         files = find_whole_files(spark, pinned, interval, source)
     else:
-        features = _features(spark, job, source, suite)
+        features = _features(spark, job, pinned, source, suite)
         compiled = ready_place(config, loaded["features"], features.rows)
         rows = flag_features(spark, features, compiled).rows
         frames["features"] = (rows, compiled)
@@ -145,10 +140,12 @@ def _check_rows(
     return results, tally
 
 
-def _features(spark: SparkSession, job: Job, source: DataFrame, suite: CompiledSuite | None) -> FeatureRows:
+def _features(
+    spark: SparkSession, job: Job, pinned: PinnedTable, source: DataFrame, suite: CompiledSuite | None
+) -> FeatureRows:
     config = job.config
     chosen = config.features.columns or choose_features(config, pin_job_models(job)[0])
-    return feature_rows(spark, config, chosen, source, suite, pin_lookups(spark, job))
+    return feature_rows(spark, job, chosen, source, suite, pin_lookups(spark, job, pinned), sources=read_sources(job))
 
 
 def _tally(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from batchscore.errors import ConfigError
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, SparkSession
+    from pyspark.sql import Column, DataFrame, SparkSession
 
 # Groups of Spark's own function catalogue (ExpressionInfo.getGroup) that hold scalar functions of their arguments.
 ALLOWED_GROUPS = frozenset(
@@ -62,17 +62,64 @@ def check_expression(spark: SparkSession, sql: str, where: str, columns: Collect
     _walk(spark, _parse(spark, sql, where), where, {name.lower() for name in columns})
 
 
+def check_column(spark: SparkSession, rows: DataFrame, column: Column, where: str) -> None:
+    """Refuse a column, made by a Python function, that is not a scalar function of the row.
+
+    Args:
+        spark: The session.
+        rows: Rows that it is computed from.
+        column: The column.
+        where: What made it, for messages.
+
+    Raises:
+        ConfigError: It calls something that is not allowed in a job's expressions either.
+    """
+    plan = rows.select(column)._jdf.queryExecution().logical()
+    _walk(spark, plan.expressions().apply(0), where, {name.lower() for name in rows.columns})
+
+
+def find_names(spark: SparkSession, sql: str, where: str) -> list[str]:
+    """The columns that an expression reads, in order, each by the first part of its name.
+
+    Raises:
+        ConfigError: It does not parse.
+    """
+    found: dict[str, None] = {}
+
+    def look(node: Any) -> None:
+        if node.getClass().getSimpleName() == "UnresolvedAttribute":
+            found[str(node.nameParts().apply(0))] = None
+        children = node.children()
+        for position in range(children.size()):
+            look(children.apply(position))
+
+    look(_parse(spark, sql, where))
+    return list(found)
+
+
 def guard(spark: SparkSession, sql: str, where: str) -> Column:
     """The expression as a struct of one field `v`; the struct itself is null where the row cannot be computed.
 
     An overflow, a bad cast or a division by zero raises under ANSI; Spark's TryEval turns that into a null struct,
     which a null result (a struct with a null field) is told apart from.
     """
-    from pyspark.sql.classic.column import Column as ClassicColumn  # noqa: PLC0415 - the driver alone needs it
+    return _try(spark, _parse(spark, f"named_struct('v', {sql}\n)", where))
+
+
+def guard_column(spark: SparkSession, column: Column) -> Column:
+    """A column as `guard` gives an expression."""
+    from pyspark.sql import functions as F  # noqa: PLC0415 - the driver alone needs it
 
     jvm: Any = spark._jvm
-    inner = _parse(spark, f"named_struct('v', {sql}\n)", where)
-    tried = jvm.org.apache.spark.sql.catalyst.expressions.TryEval(inner)
+    made: Any = F.struct(column.alias("v"))
+    return _try(spark, jvm.org.apache.spark.sql.classic.ExpressionUtils.expression(made._jc))
+
+
+def _try(spark: SparkSession, expression: Any) -> Column:
+    from pyspark.sql.classic.column import Column as ClassicColumn  # noqa: PLC0415
+
+    jvm: Any = spark._jvm
+    tried = jvm.org.apache.spark.sql.catalyst.expressions.TryEval(expression)
     return ClassicColumn(jvm.org.apache.spark.sql.classic.ExpressionUtils.column(tried))
 
 

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from batchscore.checks.suite import load_suites
 from batchscore.config import Job
+from batchscore.features.definitions import define_features, read_sources
 from batchscore.intervals import Interval
 from batchscore.keys import digest_key, key_material
 from batchscore.ledger import Account
 from batchscore.lineups import Lineup, core_of_lineup
-from batchscore.pinning import ModelBytes, pin_inputs, pin_job_models, pin_lookups
+from batchscore.pinning import ModelBytes, narrow_lookups, pin_inputs, pin_job_models, pin_whole_lookups
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -73,12 +74,14 @@ def current_keys(
     if not intervals:
         return {}
     config = job.config
-    lookups = pin_lookups(spark, job)
+    lookups = pin_whole_lookups(spark, job)
     inputs = pin_inputs(spark, job, intervals)
+    keyed = define_features(job, read_sources(job), config.features.columns).keyed
     suites = {place: suite.sha256 for place, suite in load_suites(job).items()}
-    return {
-        interval.name: digest_key(
-            key_material(config, interval, inputs[interval.name], lookups, models[interval.name], suites)
-        )
-        for interval in intervals
-    }
+    found = {}
+    for interval in intervals:
+        source = inputs[interval.name]
+        known = narrow_lookups(spark, job, lookups, source)
+        material = key_material(config, interval, source, known, models[interval.name], suites, keyed)
+        found[interval.name] = digest_key(material)
+    return found

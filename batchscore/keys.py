@@ -22,6 +22,7 @@ def key_material(
     lookups: Mapping[str, PinnedTable],
     models: Lineup,
     suites: Mapping[Place, str],
+    features: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Everything that decides the values of one interval, and nothing else.
 
@@ -35,6 +36,7 @@ def key_material(
         lookups: The pinned lookup tables.
         models: The pinned models.
         suites: Digest of each suite, by place.
+        features: What decides the features' values beside the config: code, constants.
     """
     plain = to_plain(config)
     return {
@@ -42,14 +44,14 @@ def key_material(
         "job": config.job,
         "input": [pinned.table_id, pinned.fingerprint],
         "interval": [interval.name, interval.grain],
-        "lookups": {name: [p.table_id, p.version, p.fingerprint] for name, p in lookups.items()},
+        "lookups": {n: [p.table_id, p.version if p.by is None else None, p.fingerprint] for n, p in lookups.items()},
         "model": models.key,
         "checks": dict(suites),
         "config": {
             "interval": {k: plain["interval"][k] for k in ("column", "grain", "time_zone")},
             "input": {k: plain["input"][k] for k in ("key", "on_duplicate_key")},
             "lookups": {n: _of_lookup(c) for n, c in plain["lookups"].items()},
-            "features": plain["features"],
+            "features": {"columns": [_of_feature(one) for one in plain["features"]["columns"]], **features},
             "model": _deciding(plain["model"]),
             "on_bad_score": plain["scoring"]["on_bad_score"],
             "passthrough": plain["output"]["passthrough"],
@@ -60,6 +62,13 @@ def key_material(
 def _of_lookup(lookup: Mapping[str, Any]) -> dict[str, Any]:
     """What of a lookup's section decides values; windows where there are any, so that other lookups keep their key."""
     return {k: v for k, v in lookup.items() if k != "table" and (k != "windows" or v)}
+
+
+def _of_feature(feature: Mapping[str, Any]) -> dict[str, Any]:
+    """A feature; its encoder where it has one, so that others keep their key. An encoder's size only guides fitting."""
+    kept = {k: v for k, v in feature.items() if k != "encode"}
+    encode = feature["encode"]
+    return {**kept, "encode": {k: encode[k] for k in ("do", "of")}} if encode else kept
 
 
 def _deciding(model: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from batchscore.lineups import Lineup, members_of
 from batchscore.patterns import MODEL_URI
 from batchscore.records import PinnedModel, PinnedTable, to_dict
 from batchscore.references import resolve_path, resolve_sqlite
+from batchscore.tables.lookback import pin_span
 from batchscore.tables.pin import pin_table
 from batchscore.tables.read import read_interval
 
@@ -152,8 +153,10 @@ def resolve_table(job: Job, table: str) -> str:
 
 
 def pinned_summary(pinned: PinnedTable) -> dict[str, Any]:
-    """A pinned table for the audit: all but the list of files."""
-    return {k: v for k, v in to_dict(pinned).items() if k != "paths"}
+    """A pinned table for the audit: all but the list of files, and of a span only what there is."""
+    spanned = ("since", "until", "by")
+    plain = {k: v for k, v in to_dict(pinned).items() if k not in ("paths", "moments")}
+    return {k: v for k, v in plain.items() if v is not None or k not in spanned}
 
 
 def pin_input(spark: SparkSession, job: Job, interval: Interval) -> PinnedTable:
@@ -167,6 +170,7 @@ def pin_input(spark: SparkSession, job: Job, interval: Interval) -> PinnedTable:
         where="input.table",
         interval=interval,
         column=job.config.interval.column,
+        moments=sorted({lookup.at for lookup in job.config.lookups.values() if lookup.at is not None}),
     )
 
 
@@ -175,7 +179,36 @@ def pin_inputs(spark: SparkSession, job: Job, intervals: Sequence[Interval]) -> 
     return {interval.name: pin_input(spark, job, interval) for interval in intervals}
 
 
-def pin_lookups(spark: SparkSession, job: Job) -> dict[str, PinnedTable]:
+def pin_lookups(spark: SparkSession, job: Job, source: PinnedTable) -> dict[str, PinnedTable]:
+    """The job's lookup tables, each at its latest version, narrowed to what the rows of an interval may know.
+
+    Args:
+        spark: The session.
+        job: The job.
+        source: The pinned input.
+    """
+    return narrow_lookups(spark, job, pin_whole_lookups(spark, job), source)
+
+
+def narrow_lookups(
+    spark: SparkSession, job: Job, lookups: Mapping[str, PinnedTable], source: PinnedTable
+) -> dict[str, PinnedTable]:
+    """Pinned lookups, those of points in time narrowed to the files that an interval's rows may know of.
+
+    So what becomes known later, such as the next day's rows, changes nothing for the intervals before it. Where the
+    statistics of the files do not say which those are, the whole table counts.
+    """
+    found = {}
+    for name, pinned in lookups.items():
+        lookup = job.config.lookups[name]
+        moments = source.moments.get(lookup.at or "")
+        if pinned.format == "delta" and lookup.known_at is not None and moments is not None:
+            pinned = pin_span(spark, pinned, lookup.known_at, moments, lookup.back_s)  # noqa: PLW2901 - the same table
+        found[name] = pinned
+    return found
+
+
+def pin_whole_lookups(spark: SparkSession, job: Job) -> dict[str, PinnedTable]:
     """The job's lookup tables, each at its latest version."""
     return {
         name: pin_table(

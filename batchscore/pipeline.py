@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from batchscore.assembly import describe_features
 from batchscore.attempts import Progress, begin_attempt, salted_key, silent
 from batchscore.challengers import compare_scores, write_challenge
 from batchscore.config import Job
-from batchscore.errors import BatchscoreError, InputError, IntervalBlocked, RunHeld, RunSuperseded
+from batchscore.errors import BatchscoreError, InputError, IntervalBlocked, ModelError, RunHeld, RunSuperseded
 from batchscore.failures import retell
 from batchscore.hooks import reached
 from batchscore.intervals import Interval
@@ -17,7 +19,7 @@ from batchscore.lineups import describe_pinned
 from batchscore.loading import config_sha256
 from batchscore.outputs import Outputs, open_outputs
 from batchscore.pinning import ModelBytes, pin_job_models, pinned_summary
-from batchscore.planning import Prepared, code_version, describe_checks, describe_features, prepare
+from batchscore.planning import Prepared, code_version, describe_checks, prepare
 from batchscore.plans import Plan
 from batchscore.records import RunRecord, to_dict
 from batchscore.scoring.udf import score_rows
@@ -54,7 +56,8 @@ def plan_interval(spark: SparkSession, job: Job, interval: Interval, *, force: b
         input=prepared.input,
         lookups=prepared.lookups,
         models=prepared.models,
-        features=describe_features(prepared),
+        features=describe_features(prepared.features, prepared.spec.features),
+        skew=tuple(asdict(one) for one in prepared.skew),
         checks=describe_checks(prepared),
         outputs=target.locations(),
         columns=tuple((f.name, f.dataType.simpleString()) for f in prepared.fields),
@@ -121,6 +124,7 @@ def _run(
             return attempt.ended("unchanged", **_of_current(standing))
         if standing.action in REFUSALS:
             raise REFUSALS[standing.action](standing.message)
+        _check_skew(prepared)
         reached("plan.pinned")
         target.prepare_tables(prepared)
     with attempt.step("keys"):
@@ -200,8 +204,14 @@ def _planned(prepared: Prepared, standing: Standing, force: bool, run_id: str) -
         "input": pinned_summary(prepared.input),
         "lookups": {name: pinned_summary(pinned) for name, pinned in prepared.lookups.items()},
         "model": prepared.models.summary(),
+        "features": _describe_definitions(prepared),
         "challenger": {"model": describe_pinned(beside)} if (beside := prepared.models.challenger) else {},
     }
+
+
+def _describe_definitions(prepared: Prepared) -> dict[str, Any]:
+    skew = [asdict(one) for one in prepared.skew]
+    return {"sha256": prepared.definitions.sha256, **({"skew": skew} if skew else {})}
 
 
 def _of_current(standing: Standing) -> dict[str, Any]:
@@ -232,8 +242,33 @@ def _check_keys(job: Job, prepared: Prepared) -> None:
         )
 
 
+def _check_skew(prepared: Prepared) -> None:
+    """Refuse a model that was trained with other definitions of its features, where the job says so.
+
+    Raises:
+        ModelError: So it is.
+    """
+    if prepared.skew and prepared.job.config.features.on_hash_mismatch == "stop":
+        raise ModelError(
+            "features: expected the definitions that the model was trained with; found others "
+            f"({name_skew(prepared)}). `batchscore plan` shows both. Restore them, train the model anew, or set "
+            "features.on_hash_mismatch: warn."
+        )
+
+
+def name_skew(prepared: Prepared) -> str:
+    """The models and features that differ, in few words."""
+    models = dict.fromkeys(one.model for one in prepared.skew)
+    named = [f"{model}: {', '.join(one.feature for one in prepared.skew if one.model == model)}" for model in models]
+    return "; ".join(named)
+
+
 def _warnings(prepared: Prepared) -> tuple[str, ...]:
     found = []
+    if prepared.skew:
+        stops = prepared.job.config.features.on_hash_mismatch == "stop"
+        action = "a run would stop" if stops else "scores may be wrong"
+        found.append(f"trained with other feature definitions, so {action}: {name_skew(prepared)}")
     for check in describe_checks(prepared):
         if check.get("engine") == "gx" and check.get("why"):
             found.append(f"{check['rule']} {check['expectation']} runs in Great Expectations: {check['why']}")

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from batchscore.checks.compiled import FLAG_PREFIXES, CompiledSuite, columns_needed, describe
+from batchscore.assembly import carries_raw, check_columns, check_unused, choose_features, feature_rows, find_all_skew
+from batchscore.checks.compiled import CompiledSuite, describe
 from batchscore.checks.flags import build_flags
 from batchscore.checks.ready import ready_suite
 from batchscore.checks.suite import PLACES, load_suites
-from batchscore.config import FeatureConfig, Job, JobConfig
-from batchscore.errors import ConfigError, InputError
+from batchscore.config import Job, JobConfig
+from batchscore.errors import ConfigError
 from batchscore.expectations import Suite
-from batchscore.features.build import FeatureRows, build_features
-from batchscore.features.lookups import add_lookups, flag_doubled
+from batchscore.features.build import FeatureRows
+from batchscore.features.definitions import Definitions, Skew, define_features, read_sources
 from batchscore.intervals import Interval
 from batchscore.kernel.batch import stage_schema
 from batchscore.kernel.spec import FeatureSpec, KernelSpec, ScoresSpec
@@ -29,7 +30,7 @@ from batchscore.references import resolve
 from batchscore.results import Place
 from batchscore.scoring.lineup import Matched, match_lineup
 from batchscore.scoring.resources import session_spec
-from batchscore.tables.read import mark_duplicates, missing_columns, quote, read_interval, read_pinned
+from batchscore.tables.read import read_interval
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -50,7 +51,8 @@ class Prepared:
         suites: Compiled suites by place.
         source: The interval's rows as they stand in the input table.
         features: The job's features, or where it names none, the columns that the model asks for.
-        rows: The interval's rows as the kernel takes them.
+        definitions: What defines them.
+        skew: Those that a model was trained with in another form.
         spec: What the kernel does with them.
         fields: Spark fields of the scores table's keys, passthrough and outputs.
         key_fields: Spark fields of the keys.
@@ -67,14 +69,20 @@ class Prepared:
     contents: Contents
     suites: Mapping[Place, CompiledSuite]
     source: DataFrame
-    features: tuple[FeatureConfig, ...]
-    rows: DataFrame
+    features: FeatureRows
+    definitions: Definitions
+    skew: tuple[Skew, ...]
     spec: KernelSpec
     fields: tuple[StructField, ...]
     key_fields: tuple[StructField, ...]
     challenger_fields: tuple[StructField, ...]
     key_material: Mapping[str, Any]
     content_key: str
+
+    @property
+    def rows(self) -> DataFrame:
+        """The interval's rows as the kernel takes them."""
+        return self.features.rows
 
 
 def prepare(spark: SparkSession, job: Job, interval: Interval, *, model: ModelBytes | None = None) -> Prepared:
@@ -95,20 +103,23 @@ def prepare(spark: SparkSession, job: Job, interval: Interval, *, model: ModelBy
     from pyspark.sql.types import StructType  # noqa: PLC0415 - keeps `validate` free of Spark
 
     config = job.config
+    sources = read_sources(job)
     pinned = pin_input(spark, job, interval)
-    lookups = pin_lookups(spark, job)
+    lookups = pin_lookups(spark, job, pinned)
     lineup, contents = model or pin_job_models(job)
     source = read_interval(spark, pinned, interval, config.interval.column)
     check_columns(config, source)
     loaded = load_suites(job)
     compiled: dict[Place, CompiledSuite | None] = {"input": ready_place(config, loaded.get("input"), source)}
     chosen = choose_features(config, lineup)
-    features = feature_rows(spark, config, chosen, source, compiled["input"], lookups)
+    features = feature_rows(spark, job, chosen, source, compiled["input"], lookups, sources=sources)
     types = {field.name: field.type for field in arrow_schema(features.rows)}
     compiled["features"] = ready_place(config, loaded.get("features"), features.rows)
     features = flag_features(spark, features, compiled["features"])
     carried = [*config.input.key, *config.output.passthrough]
     matched = match_lineup(lineup, config.model, features.features, types, carried)
+    check_unused(job, features, matched.scores, compiled["features"])
+    definitions = define_features(job, sources, chosen)
     scored = [pa.field(n, k) for n, k in ({**{n: types[n] for n in carried}, **matched.columns}).items()]
     _check_column_names(config, [field.name for field in scored])
     fields = _spark_fields(scored)
@@ -118,7 +129,7 @@ def prepare(spark: SparkSession, job: Job, interval: Interval, *, model: ModelBy
     suites: dict[Place, CompiledSuite] = {p: c for p in PLACES if (c := compiled[p]) is not None}
     spec = _kernel_spec(config, features, suites, matched, types, scored, beside)
     digests = {place: suite.suite.sha256 for place, suite in suites.items()}
-    material = key_material(config, interval, pinned, lookups, lineup, digests)
+    material = key_material(config, interval, pinned, lookups, lineup, digests, definitions.keyed)
     return Prepared(
         job=job,
         interval=interval,
@@ -128,8 +139,9 @@ def prepare(spark: SparkSession, job: Job, interval: Interval, *, model: ModelBy
         contents=contents,
         suites=suites,
         source=source,
-        features=chosen,
-        rows=features.rows,
+        features=features,
+        definitions=definitions,
+        skew=() if config.features.on_hash_mismatch == "ignore" else find_all_skew(lineup, matched.scores, definitions),
         spec=spec,
         fields=fields,
         key_fields=fields[: len(config.input.key)],
@@ -137,38 +149,6 @@ def prepare(spark: SparkSession, job: Job, interval: Interval, *, model: ModelBy
         key_material=material,
         content_key=digest_key(material),
     )
-
-
-def choose_features(config: JobConfig, lineup: Lineup) -> tuple[FeatureConfig, ...]:
-    """The job's features; where it names none, input columns by the names that the models know.
-
-    Those are the columns of `model.inputs`, else of the MLflow signature, else the names of the ONNX inputs.
-    """
-    if config.features.columns:
-        return config.features.columns
-    own = config.model
-    given = [member.inputs or own.inputs for member in own.ensemble] or [own.inputs] * len(lineup.models)
-    models = list(lineup.models)
-    if lineup.challenger is not None and own.challenger is not None:
-        models.append(lineup.challenger)
-        given.append(own.challenger.inputs or own.inputs)
-    names: dict[str, None] = {}
-    for model, inputs in zip(models, given, strict=True):
-        named = [name for columns in inputs.values() for name in columns]
-        named = named or list(model.signature_inputs) or [tensor.name for tensor in model.inputs]
-        names |= dict.fromkeys(named)
-    return tuple(FeatureConfig(name=name) for name in names)
-
-
-def describe_features(prepared: Prepared) -> tuple[dict[str, str], ...]:
-    """One line for each feature: name, where it comes from, type, null policy."""
-    types = dict(prepared.rows.dtypes)
-    described = []
-    for feature, spec in zip(prepared.features, prepared.spec.features, strict=True):
-        source = feature.sql or feature.from_ or "input column"
-        policy = f"impute {spec.impute}" if spec.on_null == "impute" else spec.on_null
-        described.append({"name": feature.name, "from": source, "type": types[feature.name], "on_null": policy})
-    return tuple(described)
 
 
 def describe_checks(prepared: Prepared) -> tuple[Mapping[str, str], ...]:
@@ -195,7 +175,7 @@ def _kernel_spec(
     scored: list[pa.Field],
     beside: list[pa.Field],
 ) -> KernelSpec:
-    raw = _carries_raw(config)
+    raw = carries_raw(config)
     return KernelSpec(
         keys=config.input.key,
         passthrough=config.output.passthrough,
@@ -244,25 +224,6 @@ def flag_features(spark: SparkSession, features: FeatureRows, suite: CompiledSui
     return replace(features, rows=rows)
 
 
-def check_columns(config: JobConfig, source: DataFrame) -> None:
-    """Refuse an input table that lacks a column that the job names, or has one that batchscore adds.
-
-    Raises:
-        InputError: So it is.
-    """
-    segments = config.model.segments
-    features = [feature.name for feature in config.features.columns]
-    by = (segments.by,) if segments is not None and segments.by not in features else ()
-    places = (("input.key", config.input.key), ("output.passthrough", config.output.passthrough))
-    for where, names in (*places, ("model.segments.by", by)):
-        missing = [name for name in names if name not in source.columns]
-        if missing:
-            raise InputError(missing_columns(missing, source.columns, where))
-    reserved = [name for name in source.columns if name in _RESERVED or name.lower().startswith(FLAG_PREFIXES)]
-    if reserved:
-        raise InputError(f"input.table: column '{reserved[0]}' has a name that batchscore uses. Rename it upstream.")
-
-
 def _check_column_names(config: JobConfig, names: Sequence[str]) -> None:
     """Refuse columns that Delta has no place for.
 
@@ -275,49 +236,6 @@ def _check_column_names(config: JobConfig, names: Sequence[str]) -> None:
                 f"output: expected column names that Delta can store; found '{name}' with a space or one of ,;{{}}()=. "
                 "Rename it under model.outputs or upstream, or set `output.format: parquet`."
             )
-
-
-_RESERVED = frozenset(
-    "_raw _duplicate _doubled _outcome _stage _reasons _tally _row _challenger "
-    "_interval _run_id _generation _model _scored_at".split()
-)
-
-
-def _carries_raw(config: JobConfig) -> bool:
-    """Whether the kernel carries whole rows: where a unique key proves which row failed, they are fetched after."""
-    return config.input.on_duplicate_key != "fail" or not config.input.key
-
-
-def feature_rows(
-    spark: SparkSession,
-    config: JobConfig,
-    chosen: tuple[FeatureConfig, ...],
-    source: DataFrame,
-    suite: CompiledSuite | None,
-    lookups: Mapping[str, PinnedTable],
-    *,
-    extra: Sequence[str] = (),
-) -> FeatureRows:
-    """The interval's rows with lookups, features, and whatever else the kernel reads."""
-    from pyspark.sql import functions as F  # noqa: PLC0415 - keeps `validate` free of Spark
-
-    rows, flags = source, []
-    if config.input.on_duplicate_key == "quarantine":
-        rows = mark_duplicates(rows, config.input.key)
-        flags.append(F.col("_duplicate"))
-    if _carries_raw(config):
-        flags.append(F.struct(*[F.col(quote(name)) for name in source.columns]).alias("_raw"))
-    if suite is not None:
-        flags += build_flags(spark, source, suite.sql)
-    doubled = flag_doubled(config.lookups)
-    if doubled is not None:
-        flags.append(doubled)
-    rows = add_lookups(rows, config.lookups, {name: read_pinned(spark, p) for name, p in lookups.items()})
-    checked = sorted(columns_needed(suite)) if suite is not None else []
-    segments = config.model.segments
-    by = [segments.by] if segments is not None and segments.by not in [f.name for f in chosen] else []
-    needed = dict.fromkeys([*config.input.key, *config.output.passthrough, *checked, *by, *extra])
-    return build_features(spark, rows, chosen, needed=list(needed), flags=flags)
 
 
 def arrow_schema(frame: DataFrame) -> pa.Schema:

@@ -25,13 +25,14 @@ class Plan(Shown):
     input: PinnedTable
     lookups: Mapping[str, PinnedTable]
     models: Lineup
-    features: tuple[Mapping[str, str], ...]
+    features: tuple[Mapping[str, Any], ...]
     checks: tuple[Mapping[str, str], ...]
     outputs: Mapping[str, str]
     columns: tuple[tuple[str, str], ...]
     published: Mapping[str, Any] | None
     submit_line: str
     warnings: tuple[str, ...] = ()
+    skew: tuple[Mapping[str, str], ...] = ()
 
     def sheet(self) -> Sheet:
         """The plan laid out."""
@@ -51,7 +52,8 @@ class Plan(Shown):
             *self.outputs.items(),
             *(("warning", warning) for warning in self.warnings),
         ]
-        features = [[f["name"], f["type"], f["on_null"], f["from"]] for f in self.features]
+        features = [[f["name"], f["type"], f["on_null"], _origin(f)] for f in self.features]
+        skew = [[s["feature"], s["model"], s["trained"] or "not among its features", s["job"]] for s in self.skew]
         checks = [
             [c["rule"], c["expectation"], c["columns"], c["severity"], c["engine"], c["on_row_fail"]]
             for c in self.checks
@@ -61,11 +63,16 @@ class Plan(Shown):
             facts,
             (
                 ("features", ("name", "type", "on null", "from"), features),
+                ("trained otherwise", ("feature", "model", "trained with", "this job"), skew),
                 ("checks", ("rule", "expectation", "columns", "severity", "engine", "on row fail"), checks),
                 ("scores", ("column", "type"), self.columns),
             ),
             (("submit", self.submit_line),),
         )
+
+
+def _origin(feature: Mapping[str, Any]) -> str:
+    return f"{feature['from']} (slow: rows go to Python and back)" if feature.get("slow") else str(feature["from"])
 
 
 def _run_of(published: Mapping[str, Any] | None) -> str:

@@ -28,6 +28,10 @@ class PinnedTable:
         files: How many those are; None where they were not listed.
         rows: Rows in those files by their statistics, where the interval covers whole files; else None.
         paths: For Parquet, the pinned files themselves.
+        since: For a lookup that is narrowed to what an interval may know: the first instant that is read.
+        until: The first instant that is not.
+        by: The column that these are about.
+        moments: First and last instant of timestamp columns in the pinned files, where these are asked for and known.
     """
 
     table: str
@@ -39,6 +43,10 @@ class PinnedTable:
     files: int | None
     rows: int | None = None
     paths: tuple[str, ...] = ()
+    since: str | None = None
+    until: str | None = None
+    by: str | None = None
+    moments: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,6 +85,7 @@ class PinnedModel:
         signature_inputs: Column names of the MLflow signature, in order; empty if none was logged.
         opsets: Operator set versions by domain.
         run_id: MLflow run that logged it, if known.
+        features: The definitions of the features that it was trained with, as they were logged; empty if none were.
     """
 
     uri: str
@@ -90,6 +99,7 @@ class PinnedModel:
     signature_inputs: tuple[str, ...] = ()
     opsets: Mapping[str, int] = field(default_factory=dict)
     run_id: str | None = None
+    features: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -166,6 +176,7 @@ class RunRecord(Shown):
     input: Mapping[str, Any] | None = None
     lookups: Mapping[str, Any] = field(default_factory=dict)
     model: Mapping[str, Any] | None = None
+    features: Mapping[str, Any] = field(default_factory=dict)
     challenger: Mapping[str, Any] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
     reasons: Mapping[str, int] = field(default_factory=dict)
@@ -192,6 +203,7 @@ class RunRecord(Shown):
             ("run key", self.run_key),
             ("rows", {k: self.counts[k] for k in ("read", "scored", "quarantined") if k in self.counts}),
             ("model", f"{show_model(self.model)} sha256 {digest[:16]}…" if digest else show_model(self.model)),
+            ("warning", self._skew_line()),
             ("commits", self.commits),
             ("seconds", self.timings_s),
             ("runtime", self._runtime_line()),
@@ -221,6 +233,13 @@ class RunRecord(Shown):
         left_out = ", ".join(f"{rows} {reason}" for reason, rows in (self.challenger.get("not_scored") or {}).items())
         title = f"challenger {show_model(self.challenger['model'])}"
         yield f"{title}; not scored: {left_out}" if left_out else title, heads, lines
+
+    def _skew_line(self) -> str | None:
+        skew = self.features.get("skew")
+        if not skew:
+            return None
+        names = ", ".join(f"{one['feature']} ({one['model']})" for one in skew)
+        return f"trained with other feature definitions: {names}"
 
     def _runtime_line(self) -> str | None:
         if not self.runtime:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,18 +10,23 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 
-from batchscore.config import Job
+from batchscore.assembly import check_columns, feature_rows
+from batchscore.config import FeatureConfig, Job
 from batchscore.errors import ConfigError
 from batchscore.expressions import check_expression
-from batchscore.features.build import find_fault
+from batchscore.features.build import FeatureRows, find_fault
+from batchscore.features.definitions import Definitions, define_features, read_sources
+from batchscore.features.encoders import Constants
+from batchscore.features.fitting import fit_encoders, write_constants
 from batchscore.intervals import Interval
 from batchscore.kernel.training import FillSpec, filled_type
 from batchscore.pinning import pin_input, pin_lookups, pinned_summary
-from batchscore.planning import arrow_schema, check_columns, feature_rows
+from batchscore.planning import arrow_schema
 from batchscore.records import PinnedTable
+from batchscore.references import resolve_file
 from batchscore.rendering import Sheet, Shown
 from batchscore.scoring.udf import fill_rows
-from batchscore.tables.locations import list_names, qualify
+from batchscore.tables.locations import list_names, qualify, read_file, write_file
 from batchscore.tables.read import quote, read_interval
 
 if TYPE_CHECKING:
@@ -28,6 +34,7 @@ if TYPE_CHECKING:
 
 LABEL = "label"
 _MADE = "_label"
+NOTE = "_batchscore_features.json"  # readers of Parquet leave names with an underscore alone
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,6 +71,32 @@ class WrittenSet(Shown):
         return Sheet(f"training set {self.job} · {self.span}", facts, (("columns", ("name", "type"), columns),))
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FittedConstants(Shown):
+    """Encoders' constants that are written.
+
+    Attributes:
+        job: The job.
+        span: The range that they were fitted on, half-open.
+        input: The pinned input.
+        constants: By feature.
+        file: Where they stand, as the config names it.
+    """
+
+    job: str
+    span: str
+    input: Mapping[str, Any]
+    constants: Constants
+    file: str
+
+    def sheet(self) -> Sheet:
+        """The constants laid out."""
+        lines = [[name, str(one["do"]), _shown(one)] for name, one in self.constants.items()]
+        facts = [("input", _at_version(self.input)), ("written to", self.file)]
+        title = f"encoders {self.job} · {self.span}"
+        return Sheet(title, facts, (("constants", ("feature", "encoder", "constants"), lines),))
+
+
 @dataclass(frozen=True, slots=True)
 class TrainingSet:
     """A training set of pinned tables; nothing is computed until its frame is read or saved.
@@ -74,6 +107,7 @@ class TrainingSet:
         span: The range, half-open.
         input: The pinned input.
         lookups: The pinned lookups.
+        definitions: What defines the features, for `log_model`.
     """
 
     frame: DataFrame
@@ -81,9 +115,10 @@ class TrainingSet:
     span: str
     input: PinnedTable
     lookups: Mapping[str, PinnedTable]
+    definitions: Definitions
 
     def save(self, out: str, kind: Literal["parquet", "delta"] = "parquet") -> WrittenSet:
-        """Write it to a new place; nothing is there until all of it is.
+        """Write it to a new place, the definitions of its features beside it; no row is there until all are.
 
         Args:
             out: A path where nothing is yet.
@@ -97,6 +132,7 @@ class TrainingSet:
         if list_names(spark, place):
             raise ConfigError(f"--out {out}: expected a place where nothing is yet; found files. Name another.")
         self.frame.write.format(kind).save(place)
+        write_file(spark, f"{place}/{NOTE}", self.definitions.logged().encode())
         written = spark.read.format(kind).load(place)
         return WrittenSet(
             job=self.job,
@@ -132,7 +168,9 @@ def build_training_set(
     if not config.features.columns:
         raise ConfigError("features.columns: expected the features of the training set; found none. Name them.")
     span = _span(job, intervals)
-    pinned, lookups = pin_input(spark, job, span), pin_lookups(spark, job)
+    sources = read_sources(job)
+    pinned = pin_input(spark, job, span)
+    lookups = pin_lookups(spark, job, pinned)
     source = read_interval(spark, pinned, span, config.interval.column)
     check_columns(config, source)
     column = config.interval.column if span.start else None
@@ -149,7 +187,7 @@ def build_training_set(
         source = source.select("*", made_label)
     carried = [name for name in carried if name not in taken]
     extra = [*carried, *([_MADE] if label is not None else [])]
-    made = feature_rows(spark, config, config.features.columns, source, None, lookups, extra=extra)
+    made = feature_rows(spark, job, config.features.columns, source, None, lookups, sources=sources, extra=extra)
     kinds = {field.name: field.type for field in arrow_schema(made.rows)}
     fields = [pa.field(name, kinds[name]) for name in extra]
     fields += [pa.field(feature.name, filled_type(feature, kinds[feature.name])) for feature in made.features]
@@ -158,7 +196,61 @@ def build_training_set(
     frame = fill_rows(made.rows.select(*[quote(name) for name in needed]), spec)
     if label is not None:
         frame = frame.withColumnRenamed(_MADE, LABEL)
-    return TrainingSet(frame, config.job, str(span), pinned, lookups)
+    definitions = define_features(job, sources, config.features.columns)
+    return TrainingSet(frame, config.job, str(span), pinned, lookups, definitions)
+
+
+def read_definitions(spark: SparkSession, place: str) -> str:
+    """The definitions of the features in a training set that was saved, as they are logged with a model.
+
+    Raises:
+        ConfigError: There is no such training set.
+    """
+    content = read_file(spark, f"{qualify(spark, place if '://' in place else str(Path(place).resolve()))}/{NOTE}")
+    if content is None:
+        raise ConfigError(f"training set {place}: expected one that batchscore wrote; found no {NOTE} there.")
+    return content.decode()
+
+
+def fit_constants(
+    spark: SparkSession, job: Job, intervals: Sequence[Interval] | None, *, overwrite: bool = False
+) -> FittedConstants:
+    """Fit the constants of a job's encoders on a range of its input, and write them to `features.constants`.
+
+    Args:
+        spark: The session.
+        job: The job.
+        intervals: The intervals; None for the whole of a snapshot.
+        overwrite: Whether constants that stand are replaced.
+
+    Raises:
+        ConfigError: The job has no encoders, or constants stand already.
+        InputError: A table or column is missing, or a column has no values to fit.
+    """
+    config = job.config
+    named = config.features.constants
+    encoders = [feature for feature in config.features.columns if feature.encode is not None]
+    if not encoders or named is None:
+        raise ConfigError("features.columns: expected a feature with `encode` to fit; found none.")
+    path = Path(resolve_file(named, job.folder))
+    if path.exists() and not overwrite:
+        raise ConfigError(f"features.constants: {named}: expected no such file yet; it is there. Add --overwrite.")
+    span = _span(job, intervals)
+    sources = read_sources(job, {})
+    pinned = pin_input(spark, job, span)
+    lookups = pin_lookups(spark, job, pinned)
+    source = read_interval(spark, pinned, span, config.interval.column)
+    check_columns(config, source)
+
+    def rows_of(features: Sequence[FeatureConfig], constants: Constants, columns: Sequence[str]) -> FeatureRows:
+        own = replace(sources, constants=constants)
+        known = {name.lower() for name in source.columns}
+        extra = [name for name in columns if name.lower() in known]
+        return feature_rows(spark, job, tuple(features), source, None, lookups, sources=own, extra=extra)
+
+    fitted = fit_encoders(config.features.columns, sources, rows_of)
+    write_constants(path, fitted)
+    return FittedConstants(job=config.job, span=str(span), input=pinned_summary(pinned), constants=fitted, file=named)
 
 
 def _span(job: Job, intervals: Sequence[Interval] | None) -> Interval:
@@ -170,6 +262,12 @@ def _span(job: Job, intervals: Sequence[Interval] | None) -> Interval:
     first, last = intervals[0], intervals[-1]
     label = first.label if first == last else f"{first.label} to {last.label}"
     return replace(first, label=label, end=last.end)
+
+
+def _shown(constants: Mapping[str, Any]) -> str:
+    values = {key: json.dumps(value, ensure_ascii=False) for key, value in constants.items() if key != "do"}
+    text = ", ".join(f"{key} {value}" for key, value in values.items())
+    return text if len(text) <= 100 else f"{text[:97]}..."
 
 
 def _at_version(pinned: Mapping[str, Any]) -> str:

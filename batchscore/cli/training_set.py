@@ -31,11 +31,11 @@ def command(
     as_json: bool,
 ) -> None:
     """Write the features of a range, exactly as scoring computes them; needs no model."""
-    from batchscore import api  # noqa: PLC0415 - imports Spark
+    from batchscore import api, training  # noqa: PLC0415 - imports Spark
 
     job = api.load(config, sets)
     with show_progress(quiet, as_json=as_json) as progress:
         api.spark_session(job)
         progress("training set")
-        written = api.training_set(job, start, end, label=label).save(out, kind)
+        written = training.training_set(job, start, end, label=label).save(out, kind)
     emit(written, plain(written), as_json)

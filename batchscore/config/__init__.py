@@ -10,6 +10,7 @@ from batchscore.config.checks import ChecksConfig, ExpectationConfig, GatesConfi
 from batchscore.config.forms import FORBID, Format, yaml_key
 from batchscore.config.scoring import (
     ChallengerConfig,
+    EncodeConfig,
     EngineConfig,
     FeatureConfig,
     FeaturesConfig,
@@ -35,6 +36,7 @@ from batchscore.config.tables import (
 __all__ = [
     "ChallengerConfig",
     "ChecksConfig",
+    "EncodeConfig",
     "EngineConfig",
     "ExpectationConfig",
     "FeatureConfig",
@@ -106,11 +108,18 @@ class Job:
         config: The resolved config; references such as `${env:NAME}` still stand in it as written.
         folder: Absolute path of the job file's folder.
         file: The job file as the user named it, for messages and command lines.
+        places: Where features and lookups stand, as `FILE:LINE`, by their dotted paths.
     """
 
     config: JobConfig
     folder: str
     file: str
+    places: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+
+    def where(self, path: str) -> str:
+        """A dotted path for messages, with its place in the file where that is known."""
+        place = self.places.get(path)
+        return f"{place}: {path}" if place else path
 
 
 def to_plain(value: Any) -> Any:

@@ -23,13 +23,34 @@ class ImputeConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class FeatureConfig:
-    """One column given to the model: a SQL expression, a lookup's column (`from`), or an input column by its name.
+class EncodeConfig:
+    """An encoder: a function of one column whose constants were fitted once, and stand in `features.constants`.
 
     Attributes:
-        name: The feature's name, and the input column's where neither `sql` nor `from` is given.
-        sql: Spark SQL expression over the input's and the lookups' columns.
+        do: `scale` takes the mean off and divides by the standard deviation; `one_hot` gives an array with a 1 at the
+            value's place, `ordinal` that place, from 1, and 0 for a value that was not seen; `hash` gives a bucket
+            from 0; `bucketize` the number of edges that are not above the value; `impute` a value in place of null.
+        of: The column, or other feature, that is encoded.
+        size: What fitting may choose: categories of `one_hot` and `ordinal` (at most), buckets of `hash` and
+            `bucketize`.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
+    do: Literal["scale", "one_hot", "ordinal", "hash", "bucketize", "impute"]
+    of: str
+    size: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FeatureConfig:
+    """One column given to the model: SQL, a lookup's column, an encoder, a Python function, or an input column.
+
+    Attributes:
+        name: The feature's name; without `sql`, `from` and `encode` also that of a function in `features.modules`, or
+            of an input column.
+        sql: Spark SQL expression over the columns of the input, the lookups and other features.
         from_: `LOOKUP.COLUMN`.
+        encode: An encoder of another column.
         on_null: What becomes of a row in which the feature is null.
     """
 
@@ -37,6 +58,7 @@ class FeatureConfig:
     name: str
     sql: str | None = None
     from_: str | None = None
+    encode: EncodeConfig | None = None
     on_null: Literal["fail", "quarantine", "nan"] | ImputeConfig = "quarantine"
 
 
@@ -45,10 +67,17 @@ class FeaturesConfig:
     """The features, in the order in which a packed model input takes them.
 
     Attributes:
+        modules: Python files with functions marked `@feature` or `@arrow_feature`.
+        constants: JSON file with the encoders' constants, as `batchscore fit-encoders` writes it.
+        on_hash_mismatch: What a run does where the model was trained with other definitions of its features:
+            `warn`, `stop` or `ignore`.
         columns: One entry per feature.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
+    modules: tuple[str, ...] = ()
+    constants: str | None = None
+    on_hash_mismatch: Literal["warn", "stop", "ignore"] = "warn"
     columns: tuple[FeatureConfig, ...] = ()
 
 

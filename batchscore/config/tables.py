@@ -60,7 +60,8 @@ class WindowConfig:
     Attributes:
         do: What is computed: rows counted, or their values added up, averaged, the least, greatest or latest of them,
             or how many there are without doubles.
-        of: The column that it is computed from; `count` without it counts rows.
+        of: The column, or Spark SQL expression over the table's columns, that it is computed from; `count` without it
+            counts rows.
         over: How far back it looks, as `90s`, `15m`, `6h` or `7d`.
     """
 
@@ -113,6 +114,11 @@ class LookupConfig:
     def max_age_s(self) -> int:
         """Seconds that a row stays usable after it became known."""
         return duration_s(self.max_age or "0s")
+
+    @property
+    def back_s(self) -> int:
+        """Seconds before `at` in which rows that became known may count."""
+        return max([self.max_age_s, *(window.over_s for window in self.windows.values())])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,4 +1,4 @@
-"""Build the demo in one folder: job files, suites, Delta tables and two registered models; what is there is kept."""
+"""Build the demo in one folder: job files, suites, tables, training sets and models; what is there is kept."""
 
 from __future__ import annotations
 
@@ -13,17 +13,22 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from batchscore.demo.packages import DATA_PACKAGE, find_data_folder
+import pyarrow.parquet as pq
+
+from batchscore.demo.packages import DATA_PACKAGE, require_packages
 from batchscore.demo.tables import build_tables
 from batchscore.loading import job_schema
+from batchscore.training import log_model, training_set
+from batchscore.training_sets import NOTE
 
 if TYPE_CHECKING:
+    import pandas as pd
     from pyspark.sql import SparkSession
 
     from batchscore.demo.training import TrainedModel
 
 ALIAS = "champion"
-MODELS = ("flights_delay", "flights_delay_linear", "planes_seats")
+MODELS = {"flights_delay": "flights", "flights_delay_linear": "flights", "planes_seats": "planes"}  # by their jobs
 _RECORDED = ("scikit-learn", "skl2onnx", "onnx", DATA_PACKAGE)
 
 
@@ -37,6 +42,7 @@ class DemoPaths:
         tables: Folder of the Delta tables.
         registry: SQLite file of the MLflow registry.
         models: Folder with one record of each trained model: rows, quality, package versions.
+        training: Folder of the training sets.
     """
 
     flights: Path
@@ -44,6 +50,7 @@ class DemoPaths:
     tables: Path
     registry: Path
     models: Path
+    training: Path
 
 
 def build_demo(spark: SparkSession, folder: Path, progress: Callable[[str], None]) -> DemoPaths:
@@ -57,11 +64,11 @@ def build_demo(spark: SparkSession, folder: Path, progress: Callable[[str], None
     Raises:
         SetupError: A package of the `demo` extra is missing, or a foreign table lies where one of the demo's should.
     """
-    data_folder = find_data_folder()
+    require_packages()
     folder.mkdir(parents=True, exist_ok=True)
     write_files(folder)
     build_tables(spark, folder, progress)
-    build_models(data_folder, folder, progress)
+    build_models(folder, progress)
     return demo_paths(folder)
 
 
@@ -73,6 +80,7 @@ def demo_paths(folder: Path) -> DemoPaths:
         tables=folder / "tables",
         registry=folder / "mlflow.db",
         models=folder / "models",
+        training=folder / "training",
     )
 
 
@@ -84,20 +92,39 @@ def write_files(folder: Path) -> None:
         schema.write_text(json.dumps(job_schema(), indent=2) + "\n", encoding="utf-8")
 
 
-def build_models(data_folder: Path, folder: Path, progress: Callable[[str], None]) -> None:
+def build_models(folder: Path, progress: Callable[[str], None]) -> None:
     """Train, export and register each model that `folder` has no record of."""
     paths = demo_paths(folder)
-    for name in MODELS:
+    for name, job in MODELS.items():
         record = paths.models / f"{name}.json"
         if record.is_file() and paths.registry.is_file():
             progress(f"model {name}: already there")
             continue
         started = time.monotonic()
+        place = write_training_set(folder, job, progress)
         progress(f"model {name}: training")
-        model = _train(name, data_folder)
+        model = _train(name, read_rows(place))
         progress(f"model {name}: {_describe(model.quality)}")
-        _register(model, folder, record)
+        _register(model, folder / f"{job}.yaml", place, record)
         progress(f"model {name}: registered as {ALIAS} after {time.monotonic() - started:.0f} s")
+
+
+def write_training_set(folder: Path, job: str, progress: Callable[[str], None]) -> Path:
+    """The training set of one of the demo's jobs, written if it is not there; half of one is written again."""
+    from batchscore.demo.training import LABELS  # noqa: PLC0415 - scikit-learn is an extra, checked before
+
+    place = demo_paths(folder).training / job
+    if not (place / NOTE).is_file():
+        shutil.rmtree(place, ignore_errors=True)
+        progress(f"training set {job}: computing features as scoring does")
+        span = ("2013-01-01", "2014-01-01") if job == "flights" else (None, None)
+        training_set(folder / f"{job}.yaml", *span, label=LABELS[job]).save(str(place))
+    return place
+
+
+def read_rows(place: Path) -> pd.DataFrame:
+    """A training set's rows."""
+    return pq.read_table(place).to_pandas(date_as_object=True)
 
 
 def _describe(quality: Mapping[str, float]) -> str:
@@ -105,7 +132,7 @@ def _describe(quality: Mapping[str, float]) -> str:
     return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in shown.items())
 
 
-def _train(name: str, data_folder: Path) -> TrainedModel:
+def _train(name: str, rows: pd.DataFrame) -> TrainedModel:
     from batchscore.demo import training  # noqa: PLC0415 - scikit-learn is an extra, checked before
 
     train = {
@@ -113,21 +140,19 @@ def _train(name: str, data_folder: Path) -> TrainedModel:
         "flights_delay_linear": training.train_flights_linear,
         "planes_seats": training.train_planes,
     }
-    return train[name](data_folder)
+    return train[name](rows)
 
 
-def _register(model: TrainedModel, folder: Path, record: Path) -> None:
+def _register(model: TrainedModel, job: Path, place: Path, record: Path) -> None:
     from batchscore.demo.export import export_onnx  # noqa: PLC0415 - skl2onnx is an extra, checked before
-    from batchscore.models.register import register_onnx  # noqa: PLC0415 - seconds of import, not on a second run
 
-    paths = demo_paths(folder)
-    version = register_onnx(
+    version = log_model(
+        job,
         export_onnx(model.estimator, len(model.feature_names)),
-        model.name,
-        f"sqlite:///{paths.registry.resolve()}",
-        artifact_folder=folder / "artifacts" / model.name,
-        signature_frame=model.example,
+        name=model.name,
         alias=ALIAS,
+        trained_on=str(place),
+        columns=model.feature_names,
         tags={"source": "batchscore demo"},
     )
     content: dict[str, Any] = {

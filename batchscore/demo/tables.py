@@ -17,7 +17,7 @@ from batchscore.demo import sources
 from batchscore.demo.packages import find_data_folder
 from batchscore.errors import SetupError
 
-MARK = "batchscore demo 1"  # in the first commit of each table; raise the number when its content changes
+MARK = "batchscore demo 2"  # in the first commit of each table; raise the number when its content changes
 
 _INSTANT = pa.timestamp("us", tz="UTC")
 _INTEGERS = dict.fromkeys(
@@ -29,7 +29,13 @@ _INTEGERS = dict.fromkeys(
 )
 _OTHERS = {
     **dict.fromkeys(("carrier", "tailnum", "origin", "dest", "type", "manufacturer", "model", "engine"), pa.string()),
-    **{"flight_id": pa.int64(), "day": pa.date32(), "sched_dep": _INSTANT, "observed_at": _INSTANT},
+    **{
+        "flight_id": pa.int64(),
+        "day": pa.date32(),
+        "sched_dep": _INSTANT,
+        "delay_known_at": _INSTANT,
+        "observed_at": _INSTANT,
+    },
 }
 
 

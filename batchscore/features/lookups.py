@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from batchscore.config import LookupConfig
 from batchscore.errors import InputError
-from batchscore.features.windows import check_windows, join_windows
+from batchscore.features.windows import bound_table, check_windows, join_windows
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -15,13 +15,19 @@ if TYPE_CHECKING:
 _LEFT, _RIGHT = "_left", "_right"
 
 
-def add_lookups(rows: DataFrame, lookups: Mapping[str, LookupConfig], tables: Mapping[str, DataFrame]) -> DataFrame:
+def add_lookups(
+    rows: DataFrame,
+    lookups: Mapping[str, LookupConfig],
+    tables: Mapping[str, DataFrame],
+    bounded: Collection[str] = (),
+) -> DataFrame:
     """The rows with one struct column for each lookup, null where nothing matched.
 
     Args:
         rows: [n] rows.
         lookups: Name to config.
         tables: Name to the pinned right-hand table.
+        bounded: Lookups whose tables hold little more than the rows may know.
 
     Returns:
         [n] rows in any order; `weather.temp` reads a brought column.
@@ -29,11 +35,16 @@ def add_lookups(rows: DataFrame, lookups: Mapping[str, LookupConfig], tables: Ma
     Raises:
         InputError: A key, time or brought column is missing, or a lookup's name is taken by a column.
     """
+    start = rows
     # Windows first: their rows are sorted, and carry what was joined before.
     for name, lookup in sorted(lookups.items(), key=lambda item: not item[1].windows):
-        check_lookup(rows, name, lookup, tables[name])
-        join = join_windows if lookup.windows else _join_as_of if lookup.known_at else _join_exact
-        rows = join(rows, name, lookup, tables[name])
+        table = tables[name]
+        check_lookup(rows, name, lookup, table)
+        if lookup.windows:
+            known = table if name in bounded else bound_table(start, lookup, table)
+            rows = join_windows(rows, name, lookup, known)
+        else:
+            rows = (_join_as_of if lookup.known_at else _join_exact)(rows, name, lookup, table)
     return rows
 
 
@@ -68,7 +79,7 @@ def check_lookup(rows: DataFrame, name: str, lookup: LookupConfig, table: DataFr
             raise InputError(
                 f"{where}: expected '{column}' to be a timestamp; found {known[column]}. Cast it upstream."
             )
-    check_windows(where, lookup, right)
+    check_windows(where, lookup, table)
 
 
 def _join_exact(rows: DataFrame, name: str, lookup: LookupConfig, table: DataFrame) -> DataFrame:

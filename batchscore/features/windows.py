@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from batchscore.config import LookupConfig
 from batchscore.errors import InputError
+from batchscore.expressions import check_expression, guard
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -15,25 +15,30 @@ if TYPE_CHECKING:
 _NUMBERS = ("tinyint", "smallint", "int", "bigint", "float", "double", "decimal")
 
 
-def check_windows(where: str, lookup: LookupConfig, known: Mapping[str, str]) -> None:
+def check_windows(where: str, lookup: LookupConfig, table: DataFrame) -> None:
     """Compare windows with the columns of their table.
 
     Raises:
         InputError: A column is missing, or is no number where one is needed.
+        ConfigError: An expression does not parse, or is not allowed.
     """
+    known = dict(table.dtypes)
     for name, window in lookup.windows.items():
         if window.of is None:
             continue
-        if window.of not in known:
-            raise InputError(
-                f"{where}.windows.{name}: expected column '{window.of}' in the table {lookup.table}; found only: "
-                f"{', '.join(known)}. Correct `of`."
-            )
-        if window.do in ("sum", "mean") and not known[window.of].startswith(_NUMBERS):
-            raise InputError(
-                f"{where}.windows.{name}: {window.do} expects numbers; '{window.of}' is {known[window.of]}. "
-                "Cast it upstream."
-            )
+        if window.of in known:
+            kind = known[window.of]
+        else:
+            check_expression(table.sparkSession, window.of, f"{where}.windows.{name}.of", table.columns)
+            try:
+                kind = table.select(_value(table, window.of)).dtypes[0][1]
+            except Exception as error:
+                raise InputError(
+                    f"{where}.windows.{name}: expected a column of the table {lookup.table}, or an expression over its "
+                    f"columns; found '{window.of}', and only: {', '.join(known)}. Correct `of`."
+                ) from error
+        if window.do in ("sum", "mean") and not kind.startswith(_NUMBERS):
+            raise InputError(f"{where}.windows.{name}: {window.do} expects numbers; '{window.of}' is {kind}. Cast it.")
 
 
 def join_windows(rows: DataFrame, name: str, lookup: LookupConfig, table: DataFrame) -> DataFrame:
@@ -62,27 +67,26 @@ def join_windows(rows: DataFrame, name: str, lookup: LookupConfig, table: DataFr
     for key in own:
         usable = usable & key.isNotNull()
     values = {window.of: f"_v{i}" for i, window in enumerate(lookup.windows.values()) if window.of is not None}
-    types = {field.name: field.dataType for field in table.schema}
+    events = table.select("*", *[_value(table, of).alias(alias) for of, alias in values.items()])
+    types = {field.name: field.dataType for field in events.schema}
     left = rows.select(
         *[key.alias(alias) for key, alias in zip(own, keys, strict=True)],
         F.unix_micros(at).alias("_t"),
         # rows without a key would else all meet in one task
         F.when(~usable, F.spark_partition_id()).alias("_apart"),
         F.struct(*[F.col(_quote(column)) for column in rows.columns]).alias("_row"),
-        *[F.lit(None).cast(types[of]).alias(alias) for of, alias in values.items()],
+        *[F.lit(None).cast(types[alias]).alias(alias) for alias in values.values()],
     )
     spans = {name: window.over_s * 1_000_000 for name, window in lookup.windows.items()}
-    first = rows.select(F.min(F.unix_micros(at))).scalar() - max(spans.values())
-    last = rows.select(F.max(F.unix_micros(at))).scalar()
-    counted = (F.unix_micros(known) >= first) & (F.unix_micros(known) < last)
+    counted = known.isNotNull()
     for key in own:
         counted = counted & key.isNotNull()
-    right = table.where(counted).select(
+    right = events.where(counted).select(
         *[key.alias(alias) for key, alias in zip(own, keys, strict=True)],
         F.unix_micros(known).alias("_t"),
         F.lit(None).cast("int").alias("_apart"),
         F.lit(None).cast(left.schema["_row"].dataType).alias("_row"),
-        *[F.col(_quote(of)).alias(alias) for of, alias in values.items()],
+        *values.values(),
     )
     ordered = Window.partitionBy(*keys, "_apart").orderBy("_t")
     made = []
@@ -95,6 +99,25 @@ def join_windows(rows: DataFrame, name: str, lookup: LookupConfig, table: DataFr
     joined = left.unionByName(right).select("_row", "_apart", *made).where(is_row)
     found = F.when(F.col("_apart").isNull(), F.struct(*[F.col(_quote(one)) for one in lookup.windows]))
     return joined.select("_row.*", found.alias(name))
+
+
+def _value(table: DataFrame, of: str) -> Column:
+    """What a window is computed from; null where an expression cannot be computed for a row."""
+    from pyspark.sql import functions as F  # noqa: PLC0415 - the driver alone needs it
+
+    if of in table.columns:
+        return F.col(_quote(of))
+    return guard(table.sparkSession, of, "of").getField("v")
+
+
+def bound_table(rows: DataFrame, lookup: LookupConfig, table: DataFrame) -> DataFrame:
+    """The rows of a lookup's table that can count for any of some rows, by these rows' own first and last moment."""
+    from pyspark.sql import functions as F  # noqa: PLC0415 - the driver alone needs it
+
+    at, known = F.unix_micros(_quote(str(lookup.at))), F.unix_micros(_quote(str(lookup.known_at)))
+    first = rows.select(F.min(at)).scalar() - lookup.back_s * 1_000_000
+    last = rows.select(F.max(at)).scalar()
+    return table.where((known >= first) & (known < last))
 
 
 def _aggregate(do: str, event: Column, frame: WindowSpec) -> Column:

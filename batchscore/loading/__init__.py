@@ -7,15 +7,16 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 
-from batchscore.config import Job
+from batchscore.config import Job, JobConfig
 from batchscore.errors import ConfigError
 from batchscore.loading.canonical import canonical_config, config_sha256, dump_yaml
 from batchscore.loading.faults import WHOLE_FILE, Fault, Mark, raise_faults
+from batchscore.loading.faults import Path as KeyPath
 from batchscore.loading.overrides import apply_overrides
 from batchscore.loading.rules import find_faults
 from batchscore.loading.schema import job_schema
-from batchscore.loading.validation import validate
-from batchscore.loading.yaml import compose
+from batchscore.loading.validation import find_node, validate
+from batchscore.loading.yaml import Node, compose
 
 __all__ = ["canonical_config", "config_sha256", "dump_yaml", "find_faults", "job_schema", "load_job"]
 
@@ -49,9 +50,23 @@ def load_job(path: str | os.PathLike[str], sets: Sequence[str] = ()) -> Job:
         reported = {fault.mark for fault in faults}  # a number that JSON cannot carry stands as 0 in the document
         faults += [fault for fault in found if fault.mark not in reported]
         if config is not None and not faults:
-            return Job(config=config, folder=folder, file=file)
+            return Job(config=config, folder=folder, file=file, places=_find_places(root, file, config))
     raise_faults(faults, file, text)
     raise AssertionError("a job file gave neither a config nor a fault")
+
+
+def _find_places(root: Node, file: str, config: JobConfig) -> dict[str, str]:
+    """Where what is checked against tables, later, stands."""
+    paths: list[KeyPath] = [("features",), ("features", "constants")]
+    paths += [("features", "modules", position) for position in range(len(config.features.modules))]
+    paths += [("features", "columns", position) for position in range(len(config.features.columns))]
+    paths += [("lookups", name) for name in config.lookups]
+    found = {}
+    for path in paths:
+        mark = find_node(root, path)[1]
+        if not mark.origin and mark.line:
+            found[".".join(str(part) for part in path)] = f"{file}:{mark.line}"
+    return found
 
 
 def _read_text(file: str) -> str:

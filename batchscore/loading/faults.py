@@ -70,6 +70,12 @@ def suggest(found: object, candidates: Iterable[str]) -> str:
     return by_folded[near[0]] if near else ""
 
 
+def find_doubled(names: Iterable[str]) -> list[int]:
+    """Positions of names that stood before."""
+    listed = list(names)
+    return [position for position, name in enumerate(listed) if name in listed[:position]]
+
+
 def raise_faults(faults: Iterable[Fault], file: str, text: str = "") -> None:
     """Raise one ConfigError that shows every fault with its source line; return if there is none.
 

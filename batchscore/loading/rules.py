@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from batchscore.config import IntervalConfig, JobConfig, LookupConfig
 from batchscore.errors import ConfigError
 from batchscore.intervals import Interval, parse_unit
 from batchscore.loading.expectations import find_expectation_faults
-from batchscore.loading.faults import Finding, Path
+from batchscore.loading.faults import Finding, Path, find_doubled
+from batchscore.loading.feature_rules import find_feature_faults
 from batchscore.loading.model_rules import find_model_faults
 from batchscore.patterns import DURATION, NAME, RESERVED_PREFIX
 from batchscore.references import TABLE_NAME, has_reference
@@ -126,7 +127,7 @@ def _check_lookups(job: JobConfig) -> Iterator[Finding]:
         for key, names in (("on", lookup.on), ("columns", lookup.columns)):
             if not names and not (key == "columns" and lookup.windows):
                 yield Finding((*where, key), "empty", "expected at least one column")
-            for position in _doubled(names):
+            for position in find_doubled(names):
                 yield Finding((*where, key, position), "doubled", f"column '{names[position]}' stands twice")
         yield from _check_lookup_times(where, lookup)
 
@@ -156,40 +157,6 @@ def _check_windows(where: Path, lookup: LookupConfig) -> Iterator[Finding]:
             yield Finding((*place, "over"), "bad-duration", "expected a duration such as '90s', '15m', '6h' or '7d'")
         if window.of is None and window.do != "count":
             yield Finding(place, "missing-key", f"`do: {window.do}` needs `of`, the column that it is computed from")
-
-
-def _check_features(job: JobConfig) -> Iterator[Finding]:
-    columns = job.features.columns
-    for position in _doubled([feature.name for feature in columns]):
-        where: Path = ("features", "columns", position, "name")
-        yield Finding(where, "doubled", f"feature '{columns[position].name}' stands twice")
-    for position, feature in enumerate(columns):
-        where = ("features", "columns", position)
-        if not feature.name.strip() or feature.name.startswith(RESERVED_PREFIX):
-            expected = "a feature's name is not empty and does not start with '_'"
-            yield Finding((*where, "name"), "bad-name", expected)
-        if feature.sql is not None and feature.from_ is not None:
-            yield Finding(where, "too-many", "expected `sql` or `from`, not both; remove one")
-        if feature.sql is not None and not feature.sql.strip():
-            yield Finding((*where, "sql"), "empty", "expected a SQL expression")
-
-
-def _check_sources(job: JobConfig) -> Iterator[Finding]:
-    for position, feature in enumerate(job.features.columns):
-        if feature.from_ is None:
-            continue
-        where: Path = ("features", "columns", position, "from")
-        name, dot, column = feature.from_.partition(".")
-        known = job.lookups.get(name)
-        if known is None or not dot:
-            names = ", ".join(job.lookups) or "none"
-            candidates = tuple(f"{name}.{column}" for name, lookup in job.lookups.items() for column in lookup.brings)
-            expected = f"expected LOOKUP.COLUMN; the lookups are: {names}"
-            yield Finding(where, "unknown-lookup", expected, candidates, (("lookups",),))
-        elif column not in known.brings:
-            candidates = tuple(f"{name}.{column}" for column in known.brings)
-            brings = f"lookup '{name}' brings: {', '.join(known.brings)}"
-            yield Finding(where, "unknown-column", brings, candidates, (("lookups", name),))
 
 
 def _check_limits(job: JobConfig) -> Iterator[Finding]:
@@ -287,12 +254,6 @@ def _check_texts(job: JobConfig) -> Iterator[Finding]:
             yield Finding(path, "secret-in-file", what)
 
 
-def _doubled(names: Iterable[str]) -> list[int]:
-    """Positions of names that stood before."""
-    listed = list(names)
-    return [position for position, name in enumerate(listed) if name in listed[:position]]
-
-
 def _trim(place: str) -> str:
     """A place without what does not tell it from another; catalogs do not tell letters' cases apart."""
     return place.rstrip("/").removeprefix("./") if "/" in place else place.lower()
@@ -302,8 +263,7 @@ _CHECKS: tuple[Callable[[JobConfig], Iterator[Finding]], ...] = (
     _check_job,
     _check_columns,
     _check_lookups,
-    _check_features,
-    _check_sources,
+    find_feature_faults,
     find_model_faults,
     find_expectation_faults,
     _check_limits,

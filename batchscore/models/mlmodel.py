@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -15,6 +15,7 @@ from batchscore.errors import ModelError
 from batchscore.models.files import check_plain_name, shown
 
 MAX_MLMODEL_BYTES = 1 << 20
+FEATURES_KEY = "batchscore_features"
 
 _MAX_EVENTS = 5_000
 _MAX_DEPTH = 16
@@ -29,10 +30,12 @@ class LoggedModel:
     Attributes:
         data_file: Name of the ONNX file beside it.
         signature_inputs: Column names of the signature, in order; empty without one, or where it speaks of tensors.
+        features: Definitions of the features that the model was trained with, as `log_model` writes them.
     """
 
     data_file: str
     signature_inputs: tuple[str, ...]
+    features: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_mlmodel(content: bytes, where: str) -> LoggedModel:
@@ -53,7 +56,21 @@ def read_mlmodel(content: bytes, where: str) -> LoggedModel:
     return LoggedModel(
         data_file=check_plain_name(onnx.get("data"), f"{where}: MLmodel: flavors.onnx.data"),
         signature_inputs=_signature_columns(fields.get("signature"), where),
+        features=_features(fields.get("metadata"), where),
     )
+
+
+def _features(metadata: Any, where: str) -> Mapping[str, Any]:
+    text = metadata.get(FEATURES_KEY) if isinstance(metadata, Mapping) else None
+    if text is None:
+        return {}
+    try:
+        found = json.loads(text)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ModelError(f"{where}: MLmodel: expected metadata.{FEATURES_KEY} to be JSON; it is none.") from error
+    if not isinstance(found, dict) or not isinstance(found.get("sha256"), str):
+        raise ModelError(f"{where}: MLmodel: expected feature definitions under metadata.{FEATURES_KEY}; found none.")
+    return found
 
 
 def _onnx_flavor(flavors: Mapping[str, Any], where: str) -> Mapping[str, Any]:

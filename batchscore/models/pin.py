@@ -63,6 +63,7 @@ def pin_model(uri: str, registry_uri: str | None, *, timeout_s: float = TIMEOUT_
         signature_inputs=logged.signature_inputs,
         opsets=facts.opsets,
         run_id=found.run_id,
+        features=logged.features,
     )
     return pinned, content
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -13,12 +14,14 @@ from batchscore.intervals import Interval
 from batchscore.records import PinnedTable
 from batchscore.tables.locations import find_location, is_path, list_names
 from batchscore.tables.log import DeltaLog
+from batchscore.tables.lookback import identify_file, spans_of
 from batchscore.tables.read import interval_condition, read_pinned
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 MANY_FILES = 2000
+Statistics = tuple[dict[str, Any], int]  # of a file, and the rows deleted in it
 
 
 def pin_table(
@@ -30,6 +33,7 @@ def pin_table(
     where: str,
     interval: Interval | None,
     column: str | None,
+    moments: Sequence[str] = (),
 ) -> PinnedTable:
     """Fix a table at its latest version.
 
@@ -41,6 +45,7 @@ def pin_table(
         where: The config key that names it, for messages.
         interval: The interval that will be read; None for a lookup, which needs no list of its files.
         column: The column that the interval is cut by.
+        moments: Timestamp columns whose first and last instant are asked for.
 
     Raises:
         InputError: There is no such table, it has another format, or the interval's column is missing or of no use.
@@ -67,38 +72,42 @@ def pin_table(
     frame = read_pinned(spark, pinned)
     if interval.start is not None:
         frame = frame.where(interval_condition(frame, interval, column, where))
-    entries, rows = _delta_files(spark, snapshot, frame)
+    entries, stats = _delta_files(spark, snapshot, frame)
+    rows = _count_rows(stats)
     names = snapshot.metadata().partitionColumns().mkString("\n")
     covered = interval.start is None or column in names.split("\n")
+    pinned = replace(pinned, moments=spans_of([one for one, _ in stats], moments))
     return _with_files(pinned, entries, rows if covered else None)
 
 
-def _delta_files(spark: SparkSession, snapshot: Any, frame: DataFrame) -> tuple[list[str], int | None]:
-    """The files a pruned read touches, each with its deletion vector, and the rows that their statistics state."""
+def _delta_files(spark: SparkSession, snapshot: Any, frame: DataFrame) -> tuple[list[str], list[Statistics]]:
+    """The files a pruned read touches, each with its deletion vector, their statistics, and rows deleted in each."""
     from pyspark.sql import DataFrame as Frame  # noqa: PLC0415 - the driver alone needs it
     from pyspark.sql import functions as F  # noqa: PLC0415
 
     names = {unquote(path.rsplit("/", 1)[-1]) for path in frame.inputFiles()}
     if not names:
-        return [], 0
+        return [], []
     files: Any = Frame(snapshot.allFiles().toDF(), spark)
     name = F.element_at(F.split("path", "/"), -1)
     if len(names) <= MANY_FILES:
         files = files.where(name.isin(sorted(names)))
     entries: list[str] = []
-    rows: int | None = 0
+    found: list[Statistics] = []
     for row in files.select("path", F.to_json("deletionVector").alias("dv"), "stats").collect():
         if unquote(row["path"].rsplit("/", 1)[-1]) not in names:
             continue
         vector = json.loads(row["dv"]) if row["dv"] else {}
-        identity = [row["path"], vector.get("pathOrInlineDv"), vector.get("offset"), vector.get("cardinality")]
-        entries.append(json.dumps(identity))
-        stats = json.loads(row["stats"]) if row["stats"] else {}
-        if rows is not None and "numRecords" in stats:
-            rows += int(stats["numRecords"]) - int(vector.get("cardinality", 0))
-        else:
-            rows = None
-    return entries, rows
+        entries.append(identify_file(row["path"], vector))
+        found.append((json.loads(row["stats"]) if row["stats"] else {}, int(vector.get("cardinality", 0))))
+    return entries, found
+
+
+def _count_rows(found: list[Statistics]) -> int | None:
+    """Rows by the files' statistics; None where one does not say."""
+    if not all("numRecords" in stats for stats, _ in found):
+        return None
+    return sum(int(stats["numRecords"]) - deleted for stats, deleted in found)
 
 
 def _pin_parquet(

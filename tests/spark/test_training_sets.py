@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from small_job import SmallJob, make_small_job, row
 
-from batchscore import api
+from batchscore import training
 from batchscore.errors import ConfigError, InputError, ScoringError
 from batchscore.failures import retell
 from batchscore.planning import prepare
@@ -39,7 +39,7 @@ def small(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Smal
 
 
 def collect(small: SmallJob, *sets: str, label: str | None = None) -> dict[int, dict[str, Any]]:
-    frame = api.training_set(small.load(*sets), FIRST, THIRD, label=label).frame
+    frame = training.training_set(small.load(*sets), FIRST, THIRD, label=label).frame
     return {r["id"]: r.asDict() for r in frame.collect()}
 
 
@@ -61,7 +61,7 @@ def test_null_policies_hold(small: SmallJob) -> None:
 
 def test_it_equals_what_scoring_gives_the_model(small: SmallJob) -> None:
     job = small.load("model.uri=models:/small@champion", "features.columns.0.on_null=nan")
-    frame = api.training_set(small.load("features.columns.0.on_null=nan"), FIRST, SECOND).frame
+    frame = training.training_set(small.load("features.columns.0.on_null=nan"), FIRST, SECOND).frame
     prepared = prepare(small.spark, job, small.interval(FIRST))
     scored = {r["id"]: (r["a"], r["ratio"]) for r in prepared.rows.select("id", "a", "ratio").collect()}
     for found in frame.collect():
@@ -71,12 +71,12 @@ def test_it_equals_what_scoring_gives_the_model(small: SmallJob) -> None:
 
 
 def test_it_is_written_once(small: SmallJob, tmp_path: Path) -> None:
-    written = api.training_set(small.load(), FIRST, THIRD, label="b").save(str(tmp_path / "set"))
+    written = training.training_set(small.load(), FIRST, THIRD, label="b").save(str(tmp_path / "set"))
     assert (written.rows, written.columns[2]) == (1, ("label", "int"))
     assert "2013-10-01 to 2013-10-02" in str(written.sheet().title)
     assert small.spark.read.parquet(str(tmp_path / "set")).count() == 1
     with pytest.raises(ConfigError, match="expected a place where nothing is yet"):
-        api.training_set(small.load(), FIRST, THIRD).save(str(tmp_path / "set"))
+        training.training_set(small.load(), FIRST, THIRD).save(str(tmp_path / "set"))
 
 
 @pytest.mark.parametrize(
@@ -95,4 +95,4 @@ def test_what_it_cannot_be_made_of(
     small: SmallJob, sets: list[str], span: tuple[Any, Any], label: str | None, kind: type[Exception], message: str
 ) -> None:
     with pytest.raises(kind, match=message):
-        api.training_set(small.load(*sets), *span, label=label)
+        training.training_set(small.load(*sets), *span, label=label)

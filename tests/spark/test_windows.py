@@ -8,10 +8,14 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from small_job import make_small_job, probability, row
 
 from batchscore.config import LookupConfig, WindowConfig
-from batchscore.errors import InputError
+from batchscore.errors import BatchscoreError
 from batchscore.features.lookups import add_lookups
+from batchscore.freshness import current_keys
+from batchscore.pinning import pin_job_models
+from batchscore.pipeline import plan_interval
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -27,6 +31,7 @@ WINDOWS = {
     "max_90s": WindowConfig(do="max", of="w", over="90s"),
     "distinct_3h": WindowConfig(do="distinct", of="v", over="3h"),
     "last_3h": WindowConfig(do="last", of="w", over="3h"),
+    "inverse_3h": WindowConfig(do="max", of="1 / (v - 2)", over="3h"),  # cannot be computed where v is 2
 }
 LOOKUP = LookupConfig(table="r", on=("s", "k"), at="at", known_at="known", windows=WINDOWS)
 LEFT = "s int, id int, k string, at timestamp"
@@ -62,7 +67,7 @@ def search(left: tuple[Any, ...], right: list[tuple[Any, ...]]) -> dict[str, Any
     for name, window in WINDOWS.items():
         back = timedelta(seconds=window.over_s)
         rows = [r for r in right if r[1] == key and r[2] is not None and at - back <= r[2] < at]
-        values = [(r[2], r[3] if window.of == "v" else r[4]) for r in rows]
+        values = [(r[2], _value_of(window, r)) for r in rows]
         values = [(t, v) for t, v in values if v is not None]
         plain = [v for _, v in values]
         match window.do:
@@ -81,6 +86,13 @@ def search(left: tuple[Any, ...], right: list[tuple[Any, ...]]) -> dict[str, Any
             case _:
                 found[name] = max(values)[1] if values else None
     return found
+
+
+def _value_of(window: WindowConfig, event: tuple[Any, ...]) -> Any:
+    _, _, _, v, w = event
+    if window.of in ("v", "w"):
+        return v if window.of == "v" else w
+    return 1 / (v - 2) if v not in (None, 2) else None
 
 
 def test_windows_equal_a_brute_force_search(spark: SparkSession) -> None:
@@ -123,12 +135,52 @@ def test_all_windows_of_a_lookup_share_one_shuffle(spark: SparkSession) -> None:
 @pytest.mark.parametrize(
     ("window", "message"),
     [
-        (WindowConfig(do="sum", of="x", over="1h"), r"windows\.a: expected column 'x' in the table r; found only: s, k, known, v, w"),
+        (WindowConfig(do="sum", of="x", over="1h"), r"windows\.a: expected a column of the table r, or an expression over its columns; found 'x', and only: s, k, known, v, w"),
         (WindowConfig(do="mean", of="k", over="1h"), r"windows\.a: mean expects numbers; 'k' is string"),
+        (WindowConfig(do="max", of="v + ", over="1h"), r"windows\.a\.of: expected a Spark SQL expression"),
+        (WindowConfig(do="max", of="v + rand()", over="1h"), r"windows\.a\.of: function 'rand' is not allowed"),
     ],
 )  # fmt: skip
 def test_windows_of_columns_that_do_not_fit(spark: SparkSession, window: WindowConfig, message: str) -> None:
     lookup = LookupConfig(table="r", on=("k",), at="at", known_at="known", windows={"a": window})
     left, right = spark.createDataFrame([], LEFT), spark.createDataFrame([], RIGHT)
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(BatchscoreError, match=message):
         add_lookups(left, {"w": lookup}, {"w": right})
+
+
+def test_what_becomes_known_after_an_interval_leaves_its_key(
+    spark: SparkSession, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Only the files that a day's rows may know of are read and keyed; others come and go."""
+    days = ("2013-10-01", "2013-10-02")
+    rows = [row(id=i, day=day, at=f"{day} 12:00:00") for i, day in enumerate(days, 1)]
+    small = make_small_job(spark, tmp_path_factory.mktemp("lookback"), rows)
+
+    def append(known: str, value: float) -> None:
+        frame = spark.sql(f"select 'x' as city, timestamp'{known}Z' as known, {value}D as v")
+        frame.write.format("delta").mode("append").save(str(small.folder / "events"))
+
+    append("2013-10-01 11:00:00", 2.0)
+    lookup = "{table: ./events, on: [city], at: at, known_at: known, windows: {mean_2d: {do: mean, of: v, over: 2d}}}"
+    sets = (f"lookups={{events: {lookup}}}", "features.columns.1={name: ratio, from: events.mean_2d}")
+
+    def plans() -> list[Any]:
+        return [plan_interval(spark, small.load(*sets), small.interval(day)) for day in days]
+
+    before = plans()
+    assert [plan.lookups["events"].files for plan in before] == [1, 1]
+    append("2013-10-05 00:00:00", 100.0)
+    append("2013-09-20 00:00:00", 100.0)
+    assert [plan.run_key for plan in plans()] == [plan.run_key for plan in before]
+    assert small.run(days[1], *sets).status == "published"
+    assert [r["p"] for r in small.scores()] == pytest.approx([probability(2.0, 2.0)])
+    append("2013-10-02 01:00:00", 4.0)
+    after = plans()
+    assert [a.run_key == b.run_key for a, b in zip(after, before, strict=True)] == [True, False]
+    assert after[1].lookups["events"].files == 2
+    names = [small.interval(day).name for day in days]
+    models = dict.fromkeys(names, pin_job_models(small.load(*sets))[0])
+    keys = current_keys(spark, small.load(*sets), [small.interval(day) for day in days], models)
+    assert [keys[name] for name in names] == [plan.run_key for plan in after]
+    assert small.run(days[1], *sets).generation == 2
+    assert [r["p"] for r in small.scores()] == pytest.approx([probability(2.0, 3.0)])

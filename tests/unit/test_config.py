@@ -67,12 +67,18 @@ def test_model_uri(uri: str, groups: tuple[str | None, ...] | None) -> None:
 
 
 def test_yaml_keys_have_no_trailing_underscore() -> None:
-    assert [yaml_key(field.name) for field in dataclasses.fields(FeatureConfig)] == ["name", "sql", "from", "on_null"]
+    assert [yaml_key(field.name) for field in dataclasses.fields(FeatureConfig)] == [
+        "name",
+        "sql",
+        "from",
+        "encode",
+        "on_null",
+    ]
 
 
 def test_plain_form_has_only_json_values_and_yaml_keys() -> None:
     feature = FeatureConfig(name="a", from_="w.t", on_null=ImputeConfig(impute=1))
-    assert to_plain(feature) == {"name": "a", "sql": None, "from": "w.t", "on_null": {"impute": 1}}
+    assert to_plain(feature) == {"name": "a", "sql": None, "from": "w.t", "encode": None, "on_null": {"impute": 1}}
     assert to_plain(JOB)["input"]["key"] == []
 
 

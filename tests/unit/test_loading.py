@@ -261,7 +261,7 @@ def test_canonical_form_is_sorted_compact_json(tmp_path: Path) -> None:
     # RFC 8785 on these values (no exotic numbers or keys) is sorted, compact JSON with whole floats as integers
     assert text == json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     assert plain["features"]["columns"][1] == {
-        "name": "temp", "sql": None, "from": "weather.temp", "on_null": {"impute": 55}
+        "name": "temp", "sql": None, "from": "weather.temp", "encode": None, "on_null": {"impute": 55}
     }  # fmt: skip
 
 
@@ -328,7 +328,7 @@ def test_schema_is_closed_described_and_by_yaml_key() -> None:
         key: value for key, value in ours["$defs"]["ExpectationConfig"].items() if key != "allOf"
     }
     objects = [found for found in walk(ours) if "properties" in found and "type" in found]
-    assert len(objects) == 22
+    assert len(objects) == 23
     for found in objects:
         assert found["additionalProperties"] is False
         assert found["description"].endswith(".")
@@ -336,7 +336,7 @@ def test_schema_is_closed_described_and_by_yaml_key() -> None:
             assert entry["description"], key
             assert "default" in entry or key in found["required"], key
     feature = schema["$defs"]["FeatureConfig"]["properties"]
-    assert list(feature) == ["name", "sql", "from", "on_null"]
+    assert list(feature) == ["name", "sql", "from", "encode", "on_null"]
     assert feature["on_null"]["default"] == "quarantine"
     assert schema["$defs"]["IntervalConfig"]["properties"]["grain"]["enum"] == [
         "hour",

@@ -304,7 +304,26 @@ CASES: dict[str, tuple[str, Expected]] = {
         make_text(
             lookups=f"lookups: {{w: {{{LOOKUP}}}}}", features="features: {columns: [{name: a, sql: b, from: w.temp}]}"
         ),
-        [("too-many", 7, "expected `sql` or `from`, not both")],
+        [("too-many", 7, "expected one of `sql`, `from` and `encode`; found sql and from")],
+    ),
+    "encoders": (
+        make_text(
+            features="features: {constants: c.json, modules: [a.py, a.py, b.txt], columns: ["
+            "{name: a, encode: {do: scale, of: x, size: 3}}, {name: b, encode: {do: hash, of: ' ', size: 1}}, "
+            "{name: c, sql: d, encode: {do: impute, of: x}}]}"
+        ),
+        [
+            ("doubled", 6, "module 'a.py' stands twice"),
+            ("not-a-file", 6, "expected a Python file"),
+            ("not-used", 6, "`do: scale` has no size"),
+            ("empty", 6, "expected a column or a feature"),
+            ("out-of-range", 6, "expected 2 to 2147483647 for `do: hash`"),
+            ("too-many", 6, "found sql and encode"),
+        ],
+    ),
+    "encoder without constants": (
+        make_text(features="features: {columns: [{name: a, encode: {do: scale, of: x}}]}"),
+        [("missing-key", 6, "name it as `features.constants`")],
     ),
     "empty SQL": (
         make_text(features="features: {columns: [{name: a, sql: ' '}]}"),
