@@ -79,7 +79,10 @@ def test_killed_at_random_times(pair: Pair, session: SparkSession, seed: int) ->
     pair.landed(*landed)
     pair.look(RANDOM, faults=0, audited=False)
     for queue in queues.values():
-        day = next(day for day in queue if day not in told)  # the one in hand
+        in_hand = [day for day in queue if day not in told][:1]  # none where the kill came behind the last
+        if not in_hand:
+            continue
+        day = in_hand[0]
         assert pair.job.run(session, day).status == ("unchanged" if day in landed else "published")
         pair.landed(day)
     pair.look(RANDOM, faults=len(drivers))
