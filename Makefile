@@ -4,8 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ROWS ?= 200000
+CASES := score checks features lookups
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check test-faults bench map clean
+.PHONY: help setup demo test check test-faults bench map clean $(CASES)
 
 help: ## list what make can do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -38,8 +39,11 @@ check: setup ## lint, format, types, import contracts and the unit tests, about 
 test-faults: setup ## run the long tests that `make test` leaves out: faults, local cluster, wheel
 	$(BIN)/python -m pytest -m slow
 
-bench: setup ## time runs beside the same model without Spark, and checks beside Great Expectations; ROWS=200000
-	$(BIN)/python tests/bench/bench.py --rows $(ROWS)
+bench: setup ## time runs beside what else does the same work; `make bench features`: one case; ROWS=200000
+	$(BIN)/python tests/bench/bench.py --rows $(ROWS) --case $(or $(filter $(CASES),$(MAKECMDGOALS)),all)
+
+$(CASES): bench
+	@:
 
 map: setup ## redraw the map of modules in docs/architecture.md
 	$(BIN)/python tests/unit/module_map.py

@@ -97,30 +97,39 @@ def find_names(spark: SparkSession, sql: str, where: str) -> list[str]:
     return list(found)
 
 
-def guard(spark: SparkSession, sql: str, where: str) -> Column:
-    """The expression as a struct of one field `v`; the struct itself is null where the row cannot be computed.
+def parse_column(spark: SparkSession, sql: str, where: str) -> Column:
+    """An expression as a column.
 
-    An overflow, a bad cast or a division by zero raises under ANSI; Spark's TryEval turns that into a null struct,
-    which a null result (a struct with a null field) is told apart from.
+    Raises:
+        ConfigError: It does not parse.
     """
-    return _try(spark, _parse(spark, f"named_struct('v', {sql}\n)", where))
+    return _to_column(spark, _parse(spark, sql, where))
 
 
-def guard_column(spark: SparkSession, column: Column) -> Column:
-    """A column as `guard` gives an expression."""
+def guard(spark: SparkSession, column: Column) -> Column:
+    """The column, null where it cannot be computed for a row.
+
+    An overflow, a bad cast or a division by zero raises under ANSI; Spark's TryEval turns that into null.
+    """
+    made: Any = column
+    jvm: Any = spark._jvm
+    expression = jvm.org.apache.spark.sql.classic.ExpressionUtils.expression(made._jc)
+    return _to_column(spark, jvm.org.apache.spark.sql.catalyst.expressions.TryEval(expression))
+
+
+def is_failed(spark: SparkSession, column: Column) -> Column:
+    """Whether a column cannot be computed for a row; the rare row where it is null is computed twice to tell."""
     from pyspark.sql import functions as F  # noqa: PLC0415 - the driver alone needs it
 
+    # a struct that holds null is none; a guarded one is null only where its part raised
+    return guard(spark, column).isNull() & guard(spark, F.struct(column.alias("v"))).isNull()
+
+
+def _to_column(spark: SparkSession, expression: Any) -> Column:
+    from pyspark.sql.classic.column import Column as ClassicColumn  # noqa: PLC0415 - the driver alone needs it
+
     jvm: Any = spark._jvm
-    made: Any = F.struct(column.alias("v"))
-    return _try(spark, jvm.org.apache.spark.sql.classic.ExpressionUtils.expression(made._jc))
-
-
-def _try(spark: SparkSession, expression: Any) -> Column:
-    from pyspark.sql.classic.column import Column as ClassicColumn  # noqa: PLC0415
-
-    jvm: Any = spark._jvm
-    tried = jvm.org.apache.spark.sql.catalyst.expressions.TryEval(expression)
-    return ClassicColumn(jvm.org.apache.spark.sql.classic.ExpressionUtils.column(tried))
+    return ClassicColumn(jvm.org.apache.spark.sql.classic.ExpressionUtils.column(expression))
 
 
 def _parse(spark: SparkSession, sql: str, where: str) -> Any:

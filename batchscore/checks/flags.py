@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from batchscore.checks.compiled import SqlColumn
 from batchscore.errors import ConfigError
-from batchscore.expressions import check_expression, guard
+from batchscore.expressions import check_expression, guard, is_failed, parse_column
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
@@ -30,7 +30,7 @@ def check_condition(spark: SparkSession, frame: DataFrame, sql: str, where: str)
         ConfigError: See `build_flags`.
     """
     check_expression(spark, sql, where, frame.columns)
-    _check_type(frame, guard(spark, sql, where), where)
+    _check_type(frame, parse_column(spark, sql, where), where)
 
 
 def _build(spark: SparkSession, frame: DataFrame, column: SqlColumn) -> Column:
@@ -39,12 +39,12 @@ def _build(spark: SparkSession, frame: DataFrame, column: SqlColumn) -> Column:
     if column.pattern is not None:
         _check_pattern(spark, column.pattern, column.where)
     check_expression(spark, column.sql, column.where, frame.columns)
-    tried = guard(spark, column.sql, column.where)
-    _check_type(frame, tried, column.where)
-    value = tried.getField("v")
+    condition = parse_column(spark, column.sql, column.where)
+    _check_type(frame, condition, column.where)
+    value = guard(spark, condition)
     if column.null is not None:
         value = F.coalesce(value, F.lit(column.null))
-    return F.when(tried.isNull(), F.lit(column.failing)).otherwise(value).alias(column.name)
+    return F.when(is_failed(spark, condition), F.lit(column.failing)).otherwise(value).alias(column.name)
 
 
 def _check_pattern(spark: SparkSession, pattern: str, where: str) -> None:
@@ -55,9 +55,9 @@ def _check_pattern(spark: SparkSession, pattern: str, where: str) -> None:
         raise ConfigError(f"{where}: expected a Java regular expression; its regex does not compile.") from error
 
 
-def _check_type(frame: DataFrame, tried: Column, where: str) -> None:
+def _check_type(frame: DataFrame, condition: Column, where: str) -> None:
     try:
-        kind = frame.select(tried.getField("v")).schema.fields[0].dataType.simpleString()
+        kind = frame.select(condition).schema.fields[0].dataType.simpleString()
     except Exception as error:
         reason = str(error).splitlines()[0][:300]
         raise ConfigError(f"{where}: expected SQL that Spark can resolve; found: {reason}. Correct it.") from error

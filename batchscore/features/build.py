@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import or_
 from typing import TYPE_CHECKING
 
 from batchscore.config import FeatureConfig, ImputeConfig
-from batchscore.errors import BatchscoreError, ConfigError
-from batchscore.expressions import check_column, check_expression, find_names, guard, guard_column
+from batchscore.errors import ConfigError
+from batchscore.expressions import check_column, check_expression, find_names, guard, is_failed, parse_column
 from batchscore.features.arrow_calls import arrow_column
 from batchscore.features.encoders import Constants, constants_of, encode_column
+from batchscore.features.fallible import find_fallible
 from batchscore.features.modules import Function, line_of
 from batchscore.features.steps import Step, layer_steps, order_steps
 from batchscore.kernel.spec import FeatureSpec
@@ -102,86 +105,85 @@ def build_features(
     carried = [*[_column(name).alias(name) for name in needed], *plain, *flags]
     if not layers:
         return FeatureRows(start.select(*carried), tuple(_spec(f, None) for f in features), failed=False, steps=steps)
-    bits = {f.name: i for i, f in enumerate(f for f in features if any(s.name == f.name and s.computed for s in steps))}
-    final = _Layers(spark, layers, sources).compute(start, carried, bits)
+    work = _Layers(spark, layers, sources)
+    final, bits = work.compute(start, carried, [feature.name for feature in features])
     specs = tuple(_spec(f, bits.get(f.name)) for f in features)
-    return FeatureRows(final, specs, failed=True, steps=steps)
+    return FeatureRows(final, specs, failed=bool(bits), steps=steps)
 
 
 class _Layers:
-    """Features computed one layer after the other."""
+    """Features computed one layer after the other, each layer in one projection."""
 
     def __init__(self, spark: SparkSession, layers: list[list[Step]], sources: Sources) -> None:
         self._spark = spark
         self._layers = layers
         self._sources = sources
-        self._bad: dict[str, Column] = {}  # by folded name: true where the feature could not be computed
+        self._failed: dict[str, Column] = {}  # by folded name: true where the step could not be computed
 
-    def compute(self, rows: DataFrame, carried: list[Column], bits: Mapping[str, int]) -> DataFrame:
-        """The carried columns, the listed features, and the words with their failure bits."""
+    def compute(
+        self, rows: DataFrame, carried: list[Column], listed: Sequence[str]
+    ) -> tuple[DataFrame, dict[str, int]]:
+        """The carried columns, the listed features and the words with their failure bits; and the bit of each."""
         names = rows.select(*carried).columns if len(self._layers) > 1 else []
         kept = [*carried, *(_column(name) for name in self._read_later(rows, names))]
         for layer in self._layers[:-1]:
-            first = self._attempt(rows, layer, kept)
-            values = [_value(place).alias(step.name) for place, step in enumerate(layer)]
-            bad = {f"_bad_{step.name}": self._failure(step, place) for place, step in enumerate(layer)}
-            travel = [_column(name) for name in first.columns if not name.startswith("_try_")]
-            rows = first.select(*travel, *values, *[one.alias(name) for name, one in bad.items()])
-            self._bad |= {step.name.lower(): _column(f"_bad_{step.name}") for step in layer}
+            values = self._values(rows, layer)
+            marks = {s.name.lower(): f"_bad_{s.name}" for s in layer if s.name.lower() in self._failed}
+            rows = rows.select(*kept, *values, *[self._failed[key].alias(name) for key, name in marks.items()])
+            self._failed |= {key: _column(name) for key, name in marks.items()}
             kept = [_column(name) for name in rows.columns]
-        layer = self._layers[-1]
-        first = self._attempt(rows, layer, kept)
-        values = [_value(place).alias(step.name) for place, step in enumerate(layer) if step.listed]
-        self._bad |= {step.name.lower(): self._failure(step, place) for place, step in enumerate(layer)}
-        words = _failure_words([self._bad[name.lower()] for name in bits])
-        below = [step.name for one in self._layers[:-1] for step in one if step.listed]
-        last = [*names, *below] if names else [n for n in first.columns if not n.startswith("_try_")]
-        return first.select(*[_column(name) for name in last], *values, *words)
+        values = self._values(rows, self._layers[-1], listed_only=True)
+        fallible = [name for name in listed if name.lower() in self._failed]
+        words = _failure_words([self._failed[name.lower()] for name in fallible])
+        below = [step.name for layer in self._layers[:-1] for step in layer if step.listed]
+        last = [_column(name) for name in (*names, *below)] if names else kept
+        return rows.select(*last, *values, *words), {name: bit for bit, name in enumerate(fallible)}
 
     def _read_later(self, rows: DataFrame, carried: Sequence[str]) -> list[str]:
         """Columns of the rows that layers above the first read, as far as they are not carried anyway."""
         read = {name.lower() for layer in self._layers[1:] for step in layer for name in step.reads}
         return [name for name in rows.columns if name.lower() in read - {one.lower() for one in carried}]
 
-    def _attempt(self, rows: DataFrame, layer: list[Step], kept: list[Column]) -> DataFrame:
-        """The kept columns, and for each step a struct of its value; null where it cannot be computed."""
-        tried = [self._try(rows, step).alias(f"_try_{place}") for place, step in enumerate(layer)]
+    def _values(self, rows: DataFrame, layer: list[Step], *, listed_only: bool = False) -> list[Column]:
+        """The columns of a layer, null where they cannot be computed; where that may be is kept in `_failed`."""
+        columns = [self._column(rows, step) for step in layer]
+        values = []
+        for step, column, fallible in zip(layer, columns, self._find_fallible(rows, layer, columns), strict=True):
+            own = is_failed(self._spark, column) if fallible else None
+            above = [self._failed[key] for key in dict.fromkeys(n.lower() for n in step.reads) if key in self._failed]
+            causes = above if own is None else [own, *above]
+            if causes:
+                self._failed[step.name.lower()] = reduce(or_, causes)
+            if step.listed or not listed_only:
+                values.append((guard(self._spark, column) if fallible else column).alias(step.name))
+        return values
+
+    def _find_fallible(self, rows: DataFrame, layer: list[Step], columns: list[Column]) -> list[bool]:
+        """Which columns may fail for a row; where Spark cannot resolve one, the error that says which step that is."""
+        asked = [place for place, step in enumerate(layer) if step.kind in ("sql", "python")]
         try:
-            return rows.select(*kept, *tried)
-        except BatchscoreError:
-            raise
+            found = dict(zip(asked, find_fallible(rows, [columns[place] for place in asked]), strict=True))
         except Exception as error:
-            for step, one in zip(layer, tried, strict=True):
-                reason = find_fault(lambda column=one: rows.select(column))  # type: ignore[misc]
+            for step, column in zip(layer, columns, strict=True):
+                reason = find_fault(lambda one=column: rows.select(one))  # type: ignore[misc]
                 if reason:
                     raise ConfigError(f"{step.where}: {reason}") from error
             raise
+        return [found.get(place, False) for place in range(len(layer))]
 
-    def _try(self, rows: DataFrame, step: Step) -> Column:
-        from pyspark.sql import functions as F  # noqa: PLC0415 - the driver alone needs it
-
+    def _column(self, rows: DataFrame, step: Step) -> Column:
         if step.kind == "sql":
-            return guard(self._spark, step.sql, step.where)
+            return parse_column(self._spark, step.sql, step.where)
         if step.encode is not None:
             kinds = {name.lower(): kind for name, kind in rows.dtypes}
             values = constants_of(step.name, step.encode, self._sources.constants, self._sources.constants_file)
             of = step.encode.of
-            return F.struct(
-                encode_column(step.encode.do, _column(of), kinds[of.lower()], values, step.where).alias("v")
-            )
+            return encode_column(step.encode.do, _column(of), kinds[of.lower()], values, step.where)
         assert step.function is not None
         columns = [_column(name) for name in step.function.mark.inputs]
         if step.kind == "arrow":
-            return F.struct(arrow_column(step.function, columns).alias("v"))
-        return guard_column(self._spark, _call(self._spark, rows, step.function, columns, step.where))
-
-    def _failure(self, step: Step, place: int) -> Column:
-        """Whether a step could not be computed, or one that it reads."""
-        failed = _column(f"_try_{place}").isNull()
-        for name in dict.fromkeys(read.lower() for read in step.reads):
-            if name in self._bad:
-                failed = failed | self._bad[name]
-        return failed
+            return arrow_column(step.function, columns)
+        return _call(self._spark, rows, step.function, columns, step.where)
 
 
 def _call(spark: SparkSession, rows: DataFrame, function: Function, columns: list[Column], where: str) -> Column:
@@ -207,10 +209,6 @@ def _call(spark: SparkSession, rows: DataFrame, function: Function, columns: lis
         raise ConfigError(f"{where}: {function.where}: {fault}")
     check_column(spark, rows, made, f"{where}: {function.where}")
     return made
-
-
-def _value(place: int) -> Column:
-    return _column(f"_try_{place}").getField("v")
 
 
 def _brought(step: Step) -> Column:

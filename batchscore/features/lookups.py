@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
 _LEFT, _RIGHT = "_left", "_right"
+_LATEST = 2**62  # microseconds, later than any instant
 
 
 def add_lookups(
@@ -83,18 +84,25 @@ def check_lookup(rows: DataFrame, name: str, lookup: LookupConfig, table: DataFr
 
 
 def _join_exact(rows: DataFrame, name: str, lookup: LookupConfig, table: DataFrame) -> DataFrame:
-    """Equal keys, one row for each; where a key is doubled on the right, `_doubled_<name>` is true."""
-    from pyspark.sql import functions as F  # noqa: PLC0415 - the driver alone needs it
+    """Equal keys, one row for each; where a key is doubled on the right, `_doubled_<name>` is true.
+
+    Doubles are found by looking at neighbours in the order that a sort-merge join needs anyway: no further shuffle.
+    """
+    from pyspark.sql import Window  # noqa: PLC0415 - the driver alone needs it
+    from pyspark.sql import functions as F  # noqa: PLC0415
 
     keys = [F.col(_quote(key)) for key in lookup.on]
+    names = [f"_k{i}" for i in range(len(keys))]
     brought = F.struct(*[F.col(_quote(column)) for column in lookup.columns])
+    same = Window.partitionBy(*names).orderBy(*names)
     right = (
         table.where(_all_present(keys))
-        .groupBy(*[key.alias(f"_k{i}") for i, key in enumerate(keys)])
-        .agg(F.first(brought).alias("_v"), F.count(F.lit(1)).alias("_n"))
+        .select(*[key.alias(n) for key, n in zip(keys, names, strict=True)], brought.alias("_v"))
+        .select("*", F.row_number().over(same).alias("_place"), F.lead(F.lit(1)).over(same).alias("_more"))
+        .where("_place = 1")
     )
     joined = rows.alias(_LEFT).join(right.alias(_RIGHT), _equal_keys(lookup), "left")
-    return joined.select(f"{_LEFT}.*", F.col("_v").alias(name), (F.col("_n") > 1).alias(f"_doubled_{name}"))
+    return joined.select(f"{_LEFT}.*", F.col("_v").alias(name), F.col("_more").isNotNull().alias(f"_doubled_{name}"))
 
 
 def flag_doubled(lookups: Mapping[str, LookupConfig]) -> Column | None:
@@ -113,9 +121,10 @@ def flag_doubled(lookups: Mapping[str, LookupConfig]) -> Column | None:
 def _join_as_of(rows: DataFrame, name: str, lookup: LookupConfig, table: DataFrame) -> DataFrame:
     """The latest row with `known_at` strictly before `at`, at most `max_age` old.
 
-    Right rows become disjoint spans `[known_at, next known_at)` per key, and both sides fall into buckets of
-    `max_age`: an equality join with at most one match, no cross join, no shuffle of a broadcast left side.
-    Ties (one key, one `known_at`) take the greatest row, compared column by column, so the choice is stable.
+    Right rows become disjoint spans `[known_at, next known_at)` per key, cut off at `max_age`, and both sides fall into
+    buckets of `max_age`, of which a span meets one or two: an equality join with at most one match, no cross join, no
+    shuffle of a broadcast left side. Ties (one key, one `known_at`) take the greatest row, compared column by column,
+    so the choice is stable.
     """
     from pyspark.sql import Window  # noqa: PLC0415
     from pyspark.sql import functions as F  # noqa: PLC0415
@@ -125,16 +134,17 @@ def _join_as_of(rows: DataFrame, name: str, lookup: LookupConfig, table: DataFra
     known = F.col(_quote(str(lookup.known_at)))
     brought = F.struct(*[F.col(_quote(column)) for column in lookup.columns])
     names = [f"_k{i}" for i in range(len(keys))]
-    latest = (
+    following = F.lead("_known").over(Window.partitionBy(*names).orderBy("_known", "_v"))
+    spans = (
         table.where(_all_present([*keys, known]))
-        .groupBy(*[key.alias(n) for key, n in zip(keys, names, strict=True)], known.alias("_known"))
-        .agg(F.max(brought).alias("_v"))
+        .select(*[key.alias(n) for key, n in zip(keys, names, strict=True)], known.alias("_known"), brought.alias("_v"))
+        .withColumn("_until", following)
+        .where("_until is null or _until > _known")  # of rows that tie the last, which is the greatest
     )
-    following = F.lead("_known").over(Window.partitionBy(*names).orderBy("_known"))
-    spans = latest.withColumn("_until", following)
     micros = width * 1_000_000
-    bucket = F.expr(f"unix_micros(_known) div {micros}")
-    right = spans.withColumn("_bucket", F.explode(F.array(bucket, bucket + 1)))
+    ends = f"least(unix_micros(_known) + {micros}, coalesce(unix_micros(_until), {_LATEST}))"
+    buckets = F.expr(f"sequence(unix_micros(_known) div {micros}, {ends} div {micros})")
+    right = spans.withColumn("_bucket", F.explode(buckets))
     at_name = f"{_LEFT}.{_quote(str(lookup.at))}"
     at = F.col(at_name)
     condition = (

@@ -165,10 +165,10 @@ class _Order:
         known = [*self._taken.values(), *self._by_folded.values()]
         near = get_close_matches(read, known, n=3, cutoff=0.5)
         hint = f" Did you mean one of: {', '.join(near)}?" if near else ""
-        what = "a parameter" if step.function else "it reads"
+        what = "parameter " if step.function else ""
         return (
-            f"expected columns of the input table, lookups or other features; found `{read}` ({what}), which is none "
-            f"of them.{hint}"
+            f"expected columns of the input table, lookups or other features; found {what}`{read}`, which is none of "
+            f"them.{hint}"
         )
 
 

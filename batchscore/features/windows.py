@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from batchscore.config import LookupConfig
 from batchscore.errors import InputError
-from batchscore.expressions import check_expression, guard
+from batchscore.expressions import check_expression, guard, parse_column
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -107,7 +107,7 @@ def _value(table: DataFrame, of: str) -> Column:
 
     if of in table.columns:
         return F.col(_quote(of))
-    return guard(table.sparkSession, of, "of").getField("v")
+    return guard(table.sparkSession, parse_column(table.sparkSession, of, "of"))
 
 
 def bound_table(rows: DataFrame, lookup: LookupConfig, table: DataFrame) -> DataFrame:

@@ -27,6 +27,7 @@ import onnxruntime as ort
 import pyarrow as pa
 import pyarrow.parquet as pq
 from checks import bench_checks
+from features import bench_features, bench_lookups, print_features
 
 FEATURES = tuple(f"f{number:02d}" for number in range(20))
 BATCH_ROWS = 8192
@@ -161,7 +162,7 @@ def bench_score(folder: Path, rows: int, rounds: int, processes: int, table_form
 def main() -> None:
     """Run the cases, say what came out, and keep it as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--case", choices=["score", "checks", "all"], default="all")
+    parser.add_argument("--case", choices=["score", "checks", "features", "lookups", "all"], default="all")
     parser.add_argument("--rows", type=int, default=200_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
@@ -177,13 +178,17 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             model = partial(make_model, trees=wish.trees)
             cases.append(bench_checks(Path(folder), wish.rows, wish.rounds, wish.processes, model))
+    for name, bench in (("features", bench_features), ("lookups", bench_lookups)):
+        if wish.case in (name, "all"):
+            with tempfile.TemporaryDirectory() as folder:
+                cases.append(bench(Path(folder), wish.rows, wish.rounds, wish.processes))
     packages = ("batchscore", "pyspark", "delta-spark", "pyarrow", "onnxruntime")
     machine = {"python": platform.python_version(), "cpus": os.cpu_count(), "system": platform.platform(terse=True)}
     result = {"machine": machine, "packages": {p: importlib.metadata.version(p) for p in packages}, "cases": cases}
     wish.out.write_text(json.dumps(result, indent=2) + "\n")
     for case in cases:
         print(f"{case['case']}, {wish.rows:,} rows, medians of {wish.rounds} rounds in {wish.processes} processes")
-        (print_score if case["case"] == "score" else print_checks)(case)
+        {"score": print_score, "checks": print_checks}.get(case["case"], print_features)(case)
     print(f"all of it in {wish.out}")
 
 

@@ -139,10 +139,8 @@ def test_features_of_all_kinds_read_each_other(spark: SparkSession, sources: Sou
         "_failed_0",
     }
     bits = {spec.name: spec.failed_bit for spec in made.features}
-    assert {name: bit is not None for name, bit in bits.items()} == {
-        **dict.fromkeys(["high", "twice", "hypotenuse", "rooted", "half_size"], True),
-        **dict.fromkeys(["size", "b"], False),
-    }
+    # `per_b` may divide by zero, and so what reads it; floating-point products may not fail
+    assert [name for name, bit in bits.items() if bit is not None] == ["rooted", "half_size"]
 
     def failed(number: int) -> set[str]:
         return {name for name, bit in bits.items() if bit is not None and found[number]["_failed_0"] >> bit & 1}

@@ -147,7 +147,7 @@ def test_features_are_ordered_by_what_they_read(tmp_path: Path) -> None:
         ([sql("x", "X + 1")], "job.yaml:0 (x): expected features that do not read themselves; found x → x"),
         ([sql("a", "1")], "job.yaml:0 (a): the input table or a lookup already has this name"),
         ([sql("A", "1")], "job.yaml:0 (A): the input table or a lookup already has this name"),
-        ([FeatureConfig(name="a"), sql("x", "amount2")], "job.yaml:1 (x): expected columns of the input table, lookups or other features; found `amount2` (it reads), which is none of them. Did you mean one of: amount?"),
+        ([FeatureConfig(name="a"), sql("x", "amount2")], "job.yaml:1 (x): expected columns of the input table, lookups or other features; found `amount2`, which is none of them. Did you mean one of: amount?"),
         ([FeatureConfig(name="amonut")], "job.yaml:0 (amonut): expected an input column or a marked function of this name, `sql`, `from` or `encode`; found none of them. Did you mean 'amount'?"),
         ([sql("half_a", "1")], "job.yaml:0 (half_a): expected one definition; own.py:14: half_a is another"),
         ([FeatureConfig(name="e", encode=EncodeConfig(do="scale", of="nothing"))], "job.yaml:0 (e): expected columns of the input table, lookups or other features; found `nothing`"),

@@ -1,0 +1,68 @@
+"""Which expressions can fail for a row: all but those made of parts that give a value or null whatever they are given.
+
+Source: Spark SQL reference, "ANSI Compliance"; the lists name classes of Catalyst's expressions.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+_NEVER = frozenset(
+    "Alias AttributeReference Literal GetStructField CreateNamedStruct CreateArray "
+    "If CaseWhen Coalesce Nvl Nvl2 NullIf NaNvl Greatest Least "
+    "And Or Not IsNull IsNotNull IsNaN EqualTo EqualNullSafe LessThan LessThanOrEqual GreaterThan GreaterThanOrEqual "
+    "In InSet Between "
+    "Log Log10 Log2 Log1p Exp Expm1 Sqrt Cbrt Pow Sin Cos Tan Asin Acos Atan Atan2 Sinh Cosh Tanh Signum Rint Hypot "
+    "ToDegrees ToRadians XxHash64 Murmur3Hash "
+    "Hour Minute Second Year Month DayOfMonth DayOfWeek DayOfYear WeekDay WeekOfYear Quarter UnixDate UnixMicros "
+    "Upper Lower Length StringTrim StringTrimLeft StringTrimRight Concat Substring StartsWith EndsWith Contains "
+    "ArrayPosition ArrayContains Size".split()
+)
+_FLOATS = ("double", "float")
+_FLOATING = frozenset(
+    "Add Subtract Multiply UnaryMinus UnaryPositive Abs Round BRound".split()
+)  # whole numbers overflow
+_OF_FLOATS = frozenset("Floor Ceil".split())
+_WIDER = ("tinyint", "smallint", "int", "bigint", "float", "double")
+_CASTS = frozenset({("timestamp", "date"), ("date", "timestamp"), ("boolean", "int"), ("boolean", "double")})
+
+
+def find_fallible(rows: DataFrame, columns: list[Column]) -> list[bool]:
+    """For each column whether there may be rows for which it cannot be computed.
+
+    Args:
+        rows: Rows that the columns are computed from.
+        columns: The columns; Spark can resolve them.
+    """
+    analyzed: Any = rows.select(*columns)._jdf.queryExecution().analyzed()
+    found = analyzed.expressions()
+    return [not _is_safe(found.apply(place)) for place in range(len(columns))]
+
+
+def _is_safe(node: Any) -> bool:
+    name = str(node.getClass().getSimpleName())
+    if name in _FLOATING:
+        safe = _kind(node) in _FLOATS
+    elif name in _OF_FLOATS:
+        safe = _kind(node.children().apply(0)) in _FLOATS
+    elif name == "Cast":
+        safe = _is_safe_cast(_kind(node.children().apply(0)), _kind(node))
+    else:
+        safe = name in _NEVER
+    children = node.children()
+    return safe and all(_is_safe(children.apply(place)) for place in range(children.size()))
+
+
+def _is_safe_cast(source: str, target: str) -> bool:
+    if source == target or (source, target) in _CASTS:
+        return True
+    if target == "string":
+        return source in (*_WIDER, "boolean", "date", "timestamp")
+    return source in _WIDER and target in _WIDER and _WIDER.index(source) <= _WIDER.index(target)
+
+
+def _kind(node: Any) -> str:
+    return str(node.dataType().simpleString())
