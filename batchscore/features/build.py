@@ -104,10 +104,12 @@ def build_features(
     plain += [_column(s.name).alias(s.name) for s in steps if s.kind == "input" and s.name not in needed]
     carried = [*[_column(name).alias(name) for name in needed], *plain, *flags]
     if not layers:
-        return FeatureRows(start.select(*carried), tuple(_spec(f, None) for f in features), failed=False, steps=steps)
+        return FeatureRows(
+            start.select(*carried), tuple(_spec(f, None, sources) for f in features), failed=False, steps=steps
+        )
     work = _Layers(spark, layers, sources)
     final, bits = work.compute(start, carried, [feature.name for feature in features])
-    specs = tuple(_spec(f, bits.get(f.name)) for f in features)
+    specs = tuple(_spec(f, bits.get(f.name), sources) for f in features)
     return FeatureRows(final, specs, failed=bool(bits), steps=steps)
 
 
@@ -246,10 +248,14 @@ def find_fault(attempt: Callable[[], object]) -> str | None:
     return None
 
 
-def _spec(feature: FeatureConfig, bit: int | None) -> FeatureSpec:
+def _spec(feature: FeatureConfig, bit: int | None, sources: Sources) -> FeatureSpec:
+    width = None
+    if feature.encode is not None and feature.encode.do == "one_hot":
+        width = len(constants_of(feature.name, feature.encode, sources.constants, sources.constants_file)["categories"])
     if isinstance(feature.on_null, ImputeConfig):
-        return FeatureSpec(name=feature.name, on_null="impute", impute=feature.on_null.impute, failed_bit=bit)
-    return FeatureSpec(name=feature.name, on_null=feature.on_null, failed_bit=bit)
+        policy, impute = "impute", feature.on_null.impute
+        return FeatureSpec(name=feature.name, on_null=policy, impute=impute, failed_bit=bit, width=width)
+    return FeatureSpec(name=feature.name, on_null=feature.on_null, failed_bit=bit, width=width)
 
 
 def _column(name: str) -> Column:

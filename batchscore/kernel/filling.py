@@ -76,7 +76,7 @@ def find_unfit(
     for name in dict.fromkeys(name for spec in taken for name in spec.features):
         specs = [spec for spec in taken if name in spec.features]
         found += [(kind, name, mask) for kind, mask in _find_losses(specs, columns[name])]
-        wrong = _find_wrong_shapes(specs, filled[name])
+        wrong = _find_wrong_shapes(name, specs, filled[name])
         if wrong is not None:
             found.append(("bad_shape", name, wrong))
     return found
@@ -121,8 +121,9 @@ def _find_nulls(column: pa.Array) -> np.ndarray | None:
 def _fill_arrays(feature: FeatureSpec, specs: list[InputSpec], column: pa.Array) -> pa.Array:
     """Null arrays filled with the policy's value, where the model says of which shape they would be."""
     spec = specs[0]
-    sizes = [size for size in spec.item if size is not None]
-    if len(sizes) < len(spec.item):
+    item = spec.item_of(feature.name)
+    sizes = [size for size in item if size is not None]
+    if len(sizes) < len(item):
         return column
     shape = [int(np.prod(sizes))] if spec.flat else sizes
     value = float("nan") if feature.on_null == "nan" else feature.impute
@@ -165,7 +166,7 @@ def _apply_null_policy(
     return column
 
 
-def _find_wrong_shapes(specs: Sequence[InputSpec], column: pa.Array) -> np.ndarray | None:
+def _find_wrong_shapes(name: str, specs: Sequence[InputSpec], column: pa.Array) -> np.ndarray | None:
     """Rows whose arrays are not of the shape that the model takes: [n] bool, or None where there is none."""
     if not leaf_type(column.type)[1]:
         return None
@@ -173,7 +174,8 @@ def _find_wrong_shapes(specs: Sequence[InputSpec], column: pa.Array) -> np.ndarr
     wrong = np.zeros(len(column), dtype=bool)
     wrong |= (shapes < 0).any(axis=1)
     for spec in specs:
-        sizes = [int(np.prod([size or 0 for size in spec.item]))] if spec.flat else list(spec.item)
+        item = spec.item_of(name)
+        sizes = [int(np.prod([size or 0 for size in item]))] if spec.flat else list(item)
         for place, size in enumerate(sizes):
             if size is not None:
                 wrong |= shapes[:, place] != size

@@ -79,12 +79,14 @@ class FeatureSpec:
         on_null: `fail`, `quarantine`, `nan` or `impute`; `pass` where no model takes it.
         impute: The value for `impute`.
         failed_bit: Its bit in the `_failed` column, set by Spark where its SQL could not be computed; else None.
+        width: How many values each of its arrays has, where that is known beforehand.
     """
 
     name: str
     on_null: str
     impute: Any = None
     failed_bit: int | None = None
+    width: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,6 +100,7 @@ class InputSpec:
         shape: The input's dimensions, the batch first; None where the model leaves one open.
         stacked: Whether the features lie side by side along the last dimension; else the one feature is all of it.
         depth: How many arrays deep the features' values lie: 0 for plain columns.
+        widths: Places that each feature takes in the last dimension, where numbers and arrays lie side by side.
     """
 
     tensor: str
@@ -106,6 +109,11 @@ class InputSpec:
     shape: tuple[int | None, ...]
     stacked: bool = False
     depth: int = 0
+    widths: tuple[int, ...] = ()
+
+    def item_of(self, feature: str) -> tuple[int | None, ...]:
+        """What one row of a feature has as its shape."""
+        return (self.widths[self.features.index(feature)],) if self.widths else self.item
 
     @property
     def item(self) -> tuple[int | None, ...]:

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from batchscore.kernel.nested import unnest
+from batchscore.kernel.nested import leaf_type, unnest
 from batchscore.kernel.spec import InputSpec
 
 # ONNX Runtime's type strings to numpy; source: https://onnxruntime.ai/docs/api/python/api_summary.html
@@ -94,9 +94,11 @@ def to_tensor(spec: InputSpec, columns: Mapping[str, pa.Array]) -> np.ndarray:
             one shape.
 
     Returns:
-        [n, *item] of the one feature, or [n, *item, f] of f features side by side, C-contiguous. One float32 column
-        of a float input is not copied.
+        [n, *item] of the one feature, or [n, *item, f] of f features side by side, C-contiguous; [n, sum of widths]
+        where numbers and arrays lie side by side. One float32 column of a float input is not copied.
     """
+    if spec.widths:
+        return _pack(spec, columns)
     blocks = [_block(spec, columns[name]) for name in spec.features]
     if not spec.stacked:
         return blocks[0]
@@ -105,6 +107,19 @@ def to_tensor(spec: InputSpec, columns: Mapping[str, pa.Array]) -> np.ndarray:
     out = np.empty((*blocks[0].shape, len(blocks)), dtype=DTYPES[spec.dtype])
     for position, block in enumerate(blocks):
         out[..., position] = block
+    return out
+
+
+def _pack(spec: InputSpec, columns: Mapping[str, pa.Array]) -> np.ndarray:
+    dtype = DTYPES[spec.dtype]
+    rows = len(columns[spec.features[0]])
+    out = np.empty((rows, sum(spec.widths)), dtype=dtype)
+    start = 0
+    for name, width in zip(spec.features, spec.widths, strict=True):
+        column = columns[name]
+        leaf = unnest(column).leaf if leaf_type(column.type)[1] else column
+        out[:, start : start + width] = _values(leaf, dtype).reshape(rows, width)
+        start += width
     return out
 
 

@@ -79,7 +79,7 @@ def match_inputs(
                     f"model input '{tensor.name}': expected feature '{name}'; the job has no such feature.{hint} "
                     f"Add it under features.columns."
                 )
-        spec = _fit_shape(tensor, names, types)
+        spec = _fit_shape(tensor, names, types, {f.name: f.width for f in features})
         for name in names:
             _check_type(tensor, known[name], leaf_type(types[name])[0])
         specs.append(spec)
@@ -116,12 +116,20 @@ def _wanted(model: PinnedModel, config: ModelConfig, names: list[str]) -> dict[s
     return {tensors[0]: names}
 
 
-def _fit_shape(tensor: TensorSpec, names: Sequence[str], types: Mapping[str, pa.DataType]) -> InputSpec:
+def _fit_shape(
+    tensor: TensorSpec,
+    names: Sequence[str],
+    types: Mapping[str, pa.DataType],
+    sizes: Mapping[str, int | None],
+) -> InputSpec:
     where, shape, count = f"model input '{tensor.name}'", tensor.shape, len(names)
     depths = {name: leaf_type(types[name])[1] for name in names}
     depth, rank = depths[names[0]], len(shape)
     if not rank:
         raise ModelError(f"{where}: expected a batch as its first dimension; found a single value. Export it with one.")
+    widths = [1 if not depths[name] else sizes[name] for name in names]
+    if rank == 2 and any(depths.values()) and count > 1 and set(depths.values()) <= {0, 1} and None not in widths:
+        return _fit_widths(tensor, names, [width or 0 for width in widths])
     if len(set(depths.values())) > 1:
         found = ", ".join(f"{name} {types[name]}" for name in names)
         raise ModelError(f"{where}: expected features that are all arrays of one depth, or none; found {found}.")
@@ -139,6 +147,21 @@ def _fit_shape(tensor: TensorSpec, names: Sequence[str], types: Mapping[str, pa.
     return InputSpec(
         tensor=tensor.name, dtype=tensor.dtype, features=tuple(names), shape=shape, stacked=stacked, depth=depth
     )
+
+
+def _fit_widths(tensor: TensorSpec, names: Sequence[str], widths: Sequence[int]) -> InputSpec:
+    """Numbers, and arrays of known lengths such as `one_hot` gives, side by side."""
+    wanted, total = tensor.shape[-1], sum(widths)
+    if wanted is not None and wanted != total:
+        found = ", ".join(f"{name} {width}" for name, width in zip(names, widths, strict=True))
+        raise ModelError(
+            f"model input '{tensor.name}': expected {wanted} values; found {total} ({found}). "
+            "Make features.columns or model.inputs agree with the model."
+        )
+    return InputSpec(
+        tensor=tensor.name, dtype=tensor.dtype, features=tuple(names), shape=tensor.shape, stacked=True,
+        widths=tuple(widths),
+    )  # fmt: skip
 
 
 def _refuse_shape(

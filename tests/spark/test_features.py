@@ -419,3 +419,22 @@ def test_what_is_logged_is_onnx(model: Any, message: str, job: SmallJob) -> None
         bs.log_model(job.load(), model)
     with pytest.raises(ConfigError, match="expected one that batchscore wrote"):
         bs.log_model(job.load(), make_classifier(WEIGHTS), trained_on=str(job.folder / "nowhere"))
+
+
+def test_one_hot_lies_beside_numbers_in_one_input(job: SmallJob) -> None:
+    sets = (
+        "features.constants=hot.json",
+        "features.columns=[{name: b}, {name: home, encode: {do: one_hot, of: city}}]",
+        "model.inputs={x: [b, home]}",
+        "model.uri=models:/hot@champion",
+        "output.scores=./hot_scores",
+        "job=hot",
+    )
+    fitted = bs.fit_encoders(job.load(*sets), DAYS[0], DAYS[2])
+    assert fitted.constants["home"]["categories"] == ["x"]
+    bs.log_model(job.load(*sets), make_classifier((0.1, -2.0)), name="hot", alias="champion")
+    assert job.run(DAYS[0], *sets).counts["scored"] == 10
+    rows = bs.scores(job.load(*sets)).select("id", "p").collect()
+    assert {r["id"]: r["p"] for r in rows} == pytest.approx(
+        {i: 1 / (1 + math.exp(-(0.1 * i - 2.0))) for i in range(2, 21, 2)}, rel=1e-6
+    )

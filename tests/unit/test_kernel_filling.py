@@ -51,6 +51,7 @@ FLOAT, INT = "tensor(float)", "tensor(int64)"
 ARRAYS = {"shape": (None, 2), "depth": 1}
 CUBES = {"shape": (None, 2, 2), "depth": 2}
 FLAT = {"shape": (None, 2, 2), "depth": 1}
+WIDE = {"shape": (None, 2), "stacked": True, "widths": (2,)}
 OPEN = {"shape": (None, None), "depth": 1}
 FILLED: list[tuple[str, pa.Array, str, str, dict[str, Any], list[Any], list[Any]]] = [
     ("int as nan", pa.array([1, None]), FLOAT, "nan", {}, [1.0, NAN], []),
@@ -75,6 +76,8 @@ FILLED: list[tuple[str, pa.Array, str, str, dict[str, Any], list[Any], list[Any]
      [[0, 0, 0, 0], [1, 2, 3, 4]], []),
     ("null array of open size", pa.array([[1.0], None]), FLOAT, "nan", OPEN, None, [("null", [1])]),
     ("wrong length", pa.array([[1.0, 2.0], [1.0], []]), FLOAT, "fail", ARRAYS, None, [("bad_shape", [1, 2])]),
+    ("wrong width", pa.array([[1.0, 2.0], [1.0], None]), FLOAT, "nan", WIDE, None, [("bad_shape", [1])]),
+    ("width filled", pa.array([[1.0, 2.0], None]), FLOAT, "impute", WIDE | {"impute": 0}, [[1.0, 2.0], [0.0, 0.0]], []),
     ("wrong cube", pa.array([[[1], [2]], [[1, 2], [3, 4]]]), INT, "fail", CUBES, None, [("bad_shape", [0])]),
     ("ragged cube", pa.array([[[1, 2], [3]], [[1, 2], [3, 4]]]), INT, "fail", CUBES, None, [("bad_shape", [0])]),
     ("wrong flat cube", pa.array([[1, 2, 3], [1, 2, 3, 4]]), INT, "fail", FLAT, None, [("bad_shape", [0])]),
@@ -138,6 +141,8 @@ TENSORS: list[tuple[str, InputSpec, list[pa.Array], Any]] = [
      [pa.array([[1, 2], [3, 4]])], [[1, 2], [3, 4]]),
     ("arrays side by side", InputSpec(tensor="x", dtype=FLOAT, features=("a", "b"), shape=(None, 3, 2), stacked=True,
      depth=1), [pa.array([[1, 2, 3]]), pa.array([[4, 5, 6]])], [[[1, 4], [2, 5], [3, 6]]]),
+    ("numbers and arrays side by side", InputSpec(tensor="x", dtype=FLOAT, features=("a", "b"), shape=(None, 3),
+     stacked=True, widths=(1, 2)), [pa.array([1, 4]), pa.array([[2.0, 3.0], [5.0, 6.0]])], [[1, 2, 3], [4, 5, 6]]),
     ("cube", InputSpec(tensor="x", dtype=FLOAT, features=("a",), shape=(None, 2, 2), depth=2), [pa.array(CUBE)], CUBE),
     ("flat cube", InputSpec(tensor="x", dtype=FLOAT, features=("a",), shape=(None, 2, 2), depth=1),
      [pa.array([[1.0, 2.0, 3.0, 4.0], [5.0, 6.0, 7.0, 8.0]])], CUBE),

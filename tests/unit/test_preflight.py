@@ -33,6 +33,7 @@ def match(
     types: dict[str, pa.DataType] | None = None,
     signature: tuple[str, ...] = (),
     policy: dict[str, Any] | None = None,
+    widths: dict[str, int] | None = None,
     **config: Any,
 ) -> ModelSpec:
     types = types or {"a": pa.float64()}
@@ -40,7 +41,8 @@ def match(
         uri="models:/m/1", name="m", version=1, alias=None, sha256="0", size_bytes=1,
         inputs=takes, outputs=gives, signature_inputs=signature,
     )  # fmt: skip
-    features = [FeatureSpec(name=name, **(policy or {"on_null": "quarantine"})) for name in types]
+    sizes = widths or {}
+    features = [FeatureSpec(name=n, width=sizes.get(n), **(policy or {"on_null": "quarantine"})) for n in types]
     return match_model(pinned, ModelConfig(uri="models:/m/1", **config), features, types, ["id"])
 
 
@@ -68,6 +70,13 @@ def test_features_fit_an_input(shape: Shape, types: dict[str, pa.DataType], more
     assert found.batch == shape[0]
 
 
+def test_numbers_and_arrays_of_known_lengths_lie_side_by_side() -> None:
+    types = {"a": pa.float64(), "b": DOUBLES, "c": pa.int8()}
+    for width in (None, 5):
+        (found,) = match((tensor("x", None, width),), types=types, widths={"b": 3}).inputs
+        assert (found.widths, found.stacked, found.item_of("b"), found.item_of("c")) == ((1, 3, 1), True, (3,), (1,))
+
+
 UNFIT: list[tuple[str, dict[str, Any], str]] = [
     ("no batch", {"takes": (tensor("x"),)}, r"'x': expected a batch as its first dimension; found a single value"),
     ("a map", {"takes": (tensor("x", dtype=NUMBERS),)}, "expected numbers, booleans or strings; found seq"),
@@ -82,6 +91,10 @@ UNFIT: list[tuple[str, dict[str, Any], str]] = [
     ("flat, open size", {"takes": (tensor("x", None, None, 2),), "types": {"a": DOUBLES}}, "where every size is fixed"),
     ("mixed", {"takes": (tensor("x", None, 3, 2),), "types": {"a": DOUBLES, "b": pa.int8()}},
      "expected features that are all arrays of one depth, or none; found a list.*, b int8"),
+    ("array of unknown length in a row", {"takes": (tensor("x", None, 4),), "types": {"a": DOUBLES, "b": pa.int8()}},
+     "expected features that are all arrays of one depth, or none"),
+    ("too few values in a row", {"takes": (tensor("x", None, 9),), "types": {"a": DOUBLES, "b": pa.int8()},
+     "widths": {"a": 3}}, r"'x': expected 9 values; found 4 \(a 3, b 1\)"),
     ("two batches", {"takes": (tensor("a", 2), tensor("b", 3)), "types": {"a": pa.int8(), "b": pa.int8()}},
      "expected one batch size for all inputs; found 'a' 2, 'b' 3"),
     ("unknown feature", {"types": {"price": pa.int8()}, "inputs": {"x": ("prise",)}},
