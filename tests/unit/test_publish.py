@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -95,6 +96,40 @@ def test_a_write_that_never_lands_is_an_error_and_publishes_nothing(
     assert scores.rows == []
 
 
+def test_a_store_that_says_yes_and_keeps_nothing_publishes_nothing(
+    tables: tuple[FakeTable, FakeTable, FakeTable], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores, quarantine, _ = tables
+    monkeypatch.setattr(scores, "replace", lambda *args, **kwargs: None)
+    with pytest.raises(
+        WriteError, match=r"expected the commit of run r1 in the log; found none after 5 tries\. "
+    ) as told:
+        attempt_publish(scores, quarantine, make_attempt(scores, "r1", "a"))
+    assert "the store said" not in str(told.value)
+
+
+def test_rows_are_found_below_commits_of_others(tables: tuple[FakeTable, FakeTable, FakeTable]) -> None:
+    """The answer is lost, and others commit before this driver looks."""
+    scores, quarantine, _ = tables
+    append = quarantine.append
+
+    def append_and_more(*args: Any, **kwargs: Any) -> None:
+        append(*args, **kwargs)
+        quarantine.foreign("OPTIMIZE")
+
+    quarantine.append = append_and_more  # type: ignore[method-assign]
+    found = attempt_publish(scores, quarantine, make_attempt(scores, "r1", "a"))
+    assert (found.outcome, found.quarantine_version) == ("published", 1)
+
+
+def test_metadata_that_a_log_should_not_carry_is_refused(tables: tuple[FakeTable, FakeTable, FakeTable]) -> None:
+    scores, quarantine, _ = tables
+    attempt = replace(make_attempt(scores, "r1", "a"), metadata="x" * 20_000)
+    with pytest.raises(WriteError, match="larger than 16 KB"):
+        attempt_publish(scores, quarantine, attempt)
+    assert (scores.rows, quarantine.rows) == ([], [])
+
+
 @pytest.mark.parametrize(
     ("other_key", "expected"),
     [("a", "unchanged"), ("b", RunSuperseded)],
@@ -105,13 +140,14 @@ def test_of_two_drivers_one_publishes(
     scores, quarantine, _ = tables
     slow = make_attempt(scores, "slow", "a")
     attempt_publish(scores, quarantine, make_attempt(scores, "fast", other_key))
+    attempt_publish(scores, quarantine, make_attempt(scores, "next day", "c", "2013-10-02T04:00:00Z"))
     if isinstance(expected, str):
         found = attempt_publish(scores, quarantine, slow)
         assert (found.outcome, found.run_id) == (expected, "fast")
     else:
         with pytest.raises(expected, match="run fast was published meanwhile"):
             attempt_publish(scores, quarantine, slow)
-    assert [row["_run_id"] for row in scores.rows] == ["fast"]
+    assert [row["_run_id"] for row in scores.rows] == ["fast", "next day"]
 
 
 def test_an_older_interval_after_a_newer_one_is_written(tables: tuple[FakeTable, FakeTable, FakeTable]) -> None:

@@ -289,3 +289,10 @@ def test_the_audit_tells_our_changes_of_a_table_from_others() -> None:
     ]
     assert (records[0]["change"], records[0]["commits"]) == ("ADD COLUMNS (q DOUBLE)", {"scores": 1})
     assert read_account(records).newest is None
+
+
+def test_a_table_that_cannot_be_made_says_what_the_store_says() -> None:
+    table = FakeTable("audit")
+    table.fault = lambda write: "failed"
+    with pytest.raises(OSError, match="no space"):
+        ensure_table(table, SCORES)
