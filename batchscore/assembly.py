@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from batchscore.checks.compiled import FLAG_PREFIXES, CompiledSuite, columns_needed
@@ -56,7 +55,8 @@ def feature_rows(
     if doubled is not None:
         flags.append(doubled)
     tables = {name: read_span(spark, pinned) for name, pinned in lookups.items()}
-    rows = add_lookups(rows, config.lookups, tables, bounded={n for n, pinned in lookups.items() if pinned.by})
+    bounded = {name for name, pinned in lookups.items() if pinned.by}
+    rows = add_lookups(rows, config.lookups, tables, bounded, lambda name: job.where(f"lookups.{name}"))
     checked = sorted(columns_needed(suite)) if suite is not None else []
     segments = config.model.segments
     by = [segments.by] if segments is not None and segments.by not in [f.name for f in chosen] else []
@@ -128,10 +128,10 @@ def check_unused(job: Job, rows: FeatureRows, scores: ScoresSpec, suite: Compile
     Raises:
         ConfigError: There is one.
     """
-    words = set(re.findall(r"\w+", json.dumps(_plain_suite(suite)))) if suite is not None else set()
+    texts = list(_texts(_plain_suite(suite))) if suite is not None else []
     used = {name for model in _models_of(scores) for spec in model.inputs for name in spec.features} | {scores.by}
     listed = [step.name for step in rows.steps if step.listed]
-    used |= {name for name in listed if name in words}
+    used |= {n for n in listed if any(re.search(rf"(?<!\w){re.escape(n)}(?!\w)", text) for text in texts)}
     for step in reversed(rows.steps):  # whoever reads a feature stands after it
         if step.name in used:
             folded = {name.lower() for name in step.reads}
@@ -158,6 +158,17 @@ def find_all_skew(lineup: Lineup, scores: ScoresSpec, own: Definitions) -> tuple
 
 def _models_of(scores: ScoresSpec) -> tuple[ModelSpec, ...]:
     return (*scores.models, *([scores.challenger] if scores.challenger is not None else []))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for one in value.values():
+            yield from _texts(one)
+    elif isinstance(value, (list, tuple)):
+        for one in value:
+            yield from _texts(one)
 
 
 def _plain_suite(suite: CompiledSuite) -> Any:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _IDS = re.compile(r"#\d+L?|, ENSURE_REQUIREMENTS|, \[plan_id=\d+\]")
 _JOINS = ("SortMergeJoin", "BroadcastHashJoin", "ShuffledHashJoin", "BroadcastNestedLoopJoin", "CartesianProduct")
 _SHOWN = (*_JOINS, "Exchange", "BroadcastExchange", "Window", "ArrowEvalPython", "Generate")
-_LONGEST = 160
+_LONGEST = 400
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,7 +108,7 @@ def explain_features(spark: SparkSession, job: Job, interval: Interval | None) -
             {
                 "name": name,
                 "table": lookup.table,
-                "version": lookups[name].version,
+                "version": "as listed" if lookups[name].version is None else lookups[name].version,
                 "join": _describe_join(lookup),
             }
             for name, lookup in config.lookups.items()

@@ -62,7 +62,7 @@ def check_expression(spark: SparkSession, sql: str, where: str, columns: Collect
     _walk(spark, _parse(spark, sql, where), where, {name.lower() for name in columns})
 
 
-def check_column(spark: SparkSession, rows: DataFrame, column: Column, where: str) -> None:
+def check_column(spark: SparkSession, rows: DataFrame, column: Column, where: str, inputs: Collection[str]) -> None:
     """Refuse a column, made by a Python function, that is not a scalar function of the row.
 
     Args:
@@ -70,12 +70,18 @@ def check_column(spark: SparkSession, rows: DataFrame, column: Column, where: st
         rows: Rows that it is computed from.
         column: The column.
         where: What made it, for messages.
+        inputs: The columns that it may read.
 
     Raises:
-        ConfigError: It calls something that is not allowed in a job's expressions either.
+        ConfigError: It calls something that is not allowed in a job's expressions either, or reads another column.
     """
-    plan = rows.select(column)._jdf.queryExecution().logical()
-    _walk(spark, plan.expressions().apply(0), where, {name.lower() for name in rows.columns})
+    node = rows.select(column)._jdf.queryExecution().logical().expressions().apply(0)
+    _walk(spark, node, where, {name.lower() for name in rows.columns})
+    others = [name for name in _attributes(node) if name.lower() not in {one.lower() for one in inputs}]
+    if others:
+        raise ConfigError(
+            f"{where}: expected to read its parameters alone; found column {others[0]}. Make it one, too."
+        )
 
 
 def find_names(spark: SparkSession, sql: str, where: str) -> list[str]:
@@ -84,17 +90,17 @@ def find_names(spark: SparkSession, sql: str, where: str) -> list[str]:
     Raises:
         ConfigError: It does not parse.
     """
+    return list(_attributes(_parse(spark, sql, where)))
+
+
+def _attributes(node: Any) -> dict[str, None]:
     found: dict[str, None] = {}
-
-    def look(node: Any) -> None:
-        if node.getClass().getSimpleName() == "UnresolvedAttribute":
-            found[str(node.nameParts().apply(0))] = None
-        children = node.children()
-        for position in range(children.size()):
-            look(children.apply(position))
-
-    look(_parse(spark, sql, where))
-    return list(found)
+    if node.getClass().getSimpleName() == "UnresolvedAttribute":
+        found[str(node.nameParts().apply(0))] = None
+    children = node.children()
+    for position in range(children.size()):
+        found |= _attributes(children.apply(position))
+    return found
 
 
 def parse_column(spark: SparkSession, sql: str, where: str) -> Column:

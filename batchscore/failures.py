@@ -17,6 +17,7 @@ _REFUSED = re.compile(
 )
 _WRITTEN = re.compile(r"(?:writing rows to|Mkdirs failed to create) (\S+)|(/\S+) \(|'(/[^']+)'")
 _MISMATCH = re.compile(r"reading Parquet column (\S+)\. Expected Spark type (.+?), actual Parquet type (.+?)\.(?:\s|$)")
+_WORKER_ERROR = re.compile(r"^(?:\w+\.)*(\w*(?:Error|Exception|Invalid|Exit))\b", re.MULTILINE)
 _CONDITION = re.compile(r"\[([A-Z][A-Z0-9_.]+)\]")
 
 
@@ -58,6 +59,9 @@ def retell(error: BaseException) -> BatchscoreError:
         return refuse(_place_of(error), error)
     if condition:
         return BatchscoreError(f"Spark stopped with {condition[1]}. Run with --verbose for its own trace.")
+    worker = _WORKER_ERROR.findall(text) if type(error).__name__ == "PythonException" else []
+    if worker:
+        return BatchscoreError(f"a Python worker raised {worker[-1]}. Run with --verbose for its trace.")
     if "Python worker exited unexpectedly" in text or "crashed" in text:
         return ScoringError("a Python worker died while scoring. Give workers more memory or lower scoring.batch_rows.")
     return BatchscoreError(f"{type(error).__name__}: {redact(text.splitlines()[0][:300] if text else 'no message')}")

@@ -216,7 +216,7 @@ def pin_whole_lookups(spark: SparkSession, job: Job) -> dict[str, PinnedTable]:
             resolve_table(job, lookup.table),
             lookup.format,
             named=lookup.table,
-            where=f"lookups.{name}.table",
+            where=f"{job.where(f'lookups.{name}')}.table",
             interval=None,
             column=None,
         )

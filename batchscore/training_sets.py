@@ -13,8 +13,8 @@ import pyarrow as pa
 from batchscore.assembly import check_columns, feature_rows
 from batchscore.config import FeatureConfig, Job
 from batchscore.errors import ConfigError
-from batchscore.expressions import check_expression
-from batchscore.features.build import FeatureRows, find_fault
+from batchscore.expressions import check_expression, guard, parse_column
+from batchscore.features.build import find_fault
 from batchscore.features.definitions import Definitions, define_features, read_sources
 from batchscore.features.encoders import Constants
 from batchscore.features.fitting import fit_encoders, write_constants
@@ -156,14 +156,13 @@ def build_training_set(
         spark: The session.
         job: The job; it names its features.
         intervals: The intervals; None for the whole of a snapshot.
-        label: Spark SQL expression over the input's columns; None for a set without labels.
+        label: Spark SQL expression over the input's columns, null where it cannot be computed for a row; None for a
+            set without labels.
 
     Raises:
         ConfigError: The job names no features, or an expression is wrong.
         InputError: A table or column is missing.
     """
-    from pyspark.sql import functions as F  # noqa: PLC0415 - keeps `validate` free of Spark
-
     config = job.config
     if not config.features.columns:
         raise ConfigError("features.columns: expected the features of the training set; found none. Name them.")
@@ -177,14 +176,14 @@ def build_training_set(
     carried = list(dict.fromkeys([*config.input.key, *([column] if column is not None else [])]))
     taken = {feature.name for feature in config.features.columns}
     if label is not None:
-        if LABEL in taken or LABEL in carried:
+        if LABEL in {name.lower() for name in [*taken, *carried]}:
             raise ConfigError(f"label: expected no feature or key column of the name '{LABEL}'; rename it.")
         check_expression(spark, label, "label", source.columns)
-        made_label = F.expr(label).alias(_MADE)
-        fault = find_fault(lambda: source.select(made_label))
+        plain = parse_column(spark, label, "label")
+        fault = find_fault(lambda: source.select(plain))
         if fault is not None:
             raise ConfigError(f"label: {fault}")
-        source = source.select("*", made_label)
+        source = source.select("*", guard(spark, plain).alias(_MADE))
     carried = [name for name in carried if name not in taken]
     extra = [*carried, *([_MADE] if label is not None else [])]
     made = feature_rows(spark, job, config.features.columns, source, None, lookups, sources=sources, extra=extra)
@@ -242,11 +241,18 @@ def fit_constants(
     source = read_interval(spark, pinned, span, config.interval.column)
     check_columns(config, source)
 
-    def rows_of(features: Sequence[FeatureConfig], constants: Constants, columns: Sequence[str]) -> FeatureRows:
-        own = replace(sources, constants=constants)
-        known = {name.lower() for name in source.columns}
+    known = {name.lower() for name in source.columns}
+
+    def rows_of(places: Sequence[int], constants: Constants, columns: Sequence[str]) -> DataFrame:
+        chosen = [config.features.columns[place] for place in places]
+        named = {feature.name for feature in chosen}
+        helpers = [name for name in columns if name in sources.functions and name not in named]
+        own = replace(
+            sources, constants=constants, where_of=lambda i: sources.where_of(places[i] if i < len(places) else i)
+        )
         extra = [name for name in columns if name.lower() in known]
-        return feature_rows(spark, job, tuple(features), source, None, lookups, sources=own, extra=extra)
+        wanted = (*chosen, *(FeatureConfig(name=name) for name in helpers))
+        return feature_rows(spark, job, wanted, source, None, lookups, sources=own, extra=extra).rows
 
     fitted = fit_encoders(config.features.columns, sources, rows_of)
     write_constants(path, fitted)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from batchscore.errors import ScoringError
+from batchscore.errors import ConfigError, ScoringError
 from batchscore.features.modules import Function, line_of, load_source
 
 if TYPE_CHECKING:
@@ -19,20 +19,32 @@ def arrow_column(function: Function, columns: list[Column]) -> Column:
     Args:
         function: A function marked `@arrow_feature`.
         columns: One for each of its parameters.
+
+    Raises:
+        ConfigError: It promises a type that there is not.
     """
     from pyspark.sql.pandas.functions import arrow_udf  # noqa: PLC0415 - the driver alone needs it
+    from pyspark.sql.pandas.types import to_arrow_type  # noqa: PLC0415
+    from pyspark.sql.types import _parse_datatype_string  # noqa: PLC0415
 
     name, source, file = function.name, function.source, function.file
+    try:
+        kind = to_arrow_type(_parse_datatype_string(function.mark.returns))
+    except Exception as error:
+        raise ConfigError(
+            f"{function.where}: expected the name of a Spark type, such as 'double'; found '{function.mark.returns}'. "
+            "Correct `returns`."
+        ) from error
 
     def run(*arrays: pa.Array) -> pa.Array:
-        return call_function(name, source, file, arrays)
+        return call_function(name, source, file, kind, arrays)
 
     make_udf: Any = arrow_udf  # whose stubs know no types but atomic ones and arrays
     made: Column = make_udf(run, function.mark.returns)(*columns)
     return made
 
 
-def call_function(name: str, source: str, file: str, arrays: tuple[pa.Array, ...]) -> pa.Array:
+def call_function(name: str, source: str, file: str, kind: pa.DataType, arrays: tuple[pa.Array, ...]) -> pa.Array:
     """[n] values of a feature for [n] rows.
 
     Raises:
@@ -54,4 +66,14 @@ def call_function(name: str, source: str, file: str, arrays: tuple[pa.Array, ...
         raise ScoringError(
             f"feature '{name}': expected one pyarrow.Array of {len(arrays[0])} values from {file}; found {found}."
         )
+    if made.type != kind:
+        if not (_is_number(made.type) and _is_number(kind)):
+            raise ScoringError(
+                f"feature '{name}': expected {kind} from {file}, as it says; found {made.type}. Cast it."
+            )
+        made = made.cast(kind, safe=False)
     return made
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))

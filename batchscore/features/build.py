@@ -209,7 +209,7 @@ def _call(spark: SparkSession, rows: DataFrame, function: Function, columns: lis
     fault = find_fault(lambda: rows.select(made))
     if fault is not None:
         raise ConfigError(f"{where}: {function.where}: {fault}")
-    check_column(spark, rows, made, f"{where}: {function.where}")
+    check_column(spark, rows, made, f"{where}: {function.where}", function.mark.inputs)
     return made
 
 

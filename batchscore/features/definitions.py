@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import rfc8785
@@ -16,10 +15,10 @@ from batchscore.errors import ModelError
 from batchscore.features.build import Sources
 from batchscore.features.encoders import constants_of, read_constants
 from batchscore.features.modules import Function, read_modules
+from batchscore.features.words import find_words, level_spaces
 from batchscore.references import resolve_file
 
 FORM = 1  # raise when the same definitions would give other digests
-_TOKEN = re.compile(r"'(?:[^'\\]|\\.|'')*'|\"(?:[^\"\\]|\\.)*\"|`[^`]*`|\s+|\w+|.", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +28,12 @@ class Definition:
     Attributes:
         sha256: Digest of all that decides its value: its expression or code, what it reads, constants, null policy.
         text: The definition for people, in one line.
+        parts: Digest of each feature, function and lookup that it leads to, by name.
     """
 
     sha256: str
     text: str
+    parts: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class Definitions:
 
     def logged(self) -> str:
         """What is logged with a model that was trained with these features: JSON."""
-        plain = {name: {"sha256": one.sha256, "text": one.text} for name, one in self.features.items()}
+        plain = {name: asdict(one) for name, one in self.features.items()}
         return json.dumps({"form": FORM, "sha256": self.sha256, "features": plain}, sort_keys=True)
 
 
@@ -139,8 +140,17 @@ def find_skew(label: str, logged: Mapping[str, Any], taken: list[str], own: Defi
         mine = own.features[name]
         if trained is None or trained.get("sha256") != mine.sha256:
             text = str(trained.get("text", "?")) if trained else ""
-            found.append(Skew(label, name, text, mine.text))
+            found.append(Skew(label, name, text, f"{mine.text}{_name_parts(trained, mine)}"))
     return found
+
+
+def _name_parts(trained: Mapping[str, Any] | None, mine: Definition) -> str:
+    """What a feature reads that was defined otherwise, for people."""
+    parts = (trained or {}).get("parts")
+    if not isinstance(parts, Mapping):
+        return ""
+    changed = [name for name in {**parts, **mine.parts} if parts.get(name) != mine.parts.get(name)]
+    return f" (defined otherwise: {', '.join(changed)})" if changed else ""
 
 
 class _Definer:
@@ -150,7 +160,8 @@ class _Definer:
         self._listed = {feature.name: feature for feature in features}
         self._folded = {name.lower(): name for name in [*sources.functions, *self._listed]}
         self._lookups = {name.lower(): lookup for name, lookup in job.config.lookups.items()}
-        self._values: dict[str, Any] = {}
+        self._values: dict[str, str] = {}
+        self._direct: dict[str, dict[str, str]] = {}  # what each reads, with its digest
         self._code: dict[str, str] = {}
 
     def all(self) -> Definitions:
@@ -163,7 +174,16 @@ class _Definer:
         policy = to_plain(feature.on_null)
         shown = f"impute {feature.on_null.impute}" if isinstance(feature.on_null, ImputeConfig) else feature.on_null
         text = f"{self._text(feature)}, {shown}"
-        return Definition(_digest({"value": self._value(feature.name, ()), "on_null": policy}), text)
+        value = self._value(feature.name, ())
+        parts = dict(sorted(self._parts(feature.name, {}).items()))
+        return Definition(_digest({"value": value, "on_null": policy}), text, parts)
+
+    def _parts(self, name: str, found: dict[str, str]) -> dict[str, str]:
+        for part, digest in self._direct.get(name, {}).items():
+            if part not in found:
+                found[part] = digest
+                self._parts(part, found)
+        return found
 
     def _text(self, feature: FeatureConfig) -> str:
         if feature.sql is not None:
@@ -183,7 +203,7 @@ class _Definer:
         assert feature.encode is not None
         return constants_of(name, feature.encode, self._sources.constants, self._sources.constants_file)
 
-    def _value(self, name: str, path: tuple[str, ...]) -> Any:
+    def _value(self, name: str, path: tuple[str, ...]) -> str:
         """Digest of what decides a feature's value before its null policy; of a cycle, the name alone."""
         if name in path:
             return name
@@ -195,27 +215,29 @@ class _Definer:
         feature, function = self._listed.get(name), self._sources.functions.get(name)
         zone = self._config.interval.time_zone
         if feature is not None and feature.sql is not None:
-            return {"sql": _canonical(feature.sql), "zone": zone, "reads": self._reads(_words(feature.sql), path)}
+            return {"sql": level_spaces(feature.sql), "zone": zone, "reads": self._reads(find_words(feature.sql), path)}
         if feature is not None and feature.from_ is not None:
             lookup, _, column = feature.from_.partition(".")
             return {"lookup": _of_lookup(self._lookups[lookup.lower()], column), "column": column}
         if feature is not None and feature.encode is not None:
             encode, constants = feature.encode, self._constants(name, feature)
-            return {"encode": encode.do, "constants": constants, "reads": self._reads([encode.of], path)}
+            own = {"encode": encode.do, "of": encode.of.lower(), "constants": constants}
+            return {**own, "reads": self._reads([encode.of], path)}
         if function is not None:
             self._code[name] = _digest(function.code)
             return {**_of_function(function), "zone": zone, "reads": self._reads(function.mark.inputs, path)}
         return {"column": name}
 
-    def _reads(self, names: list[str] | tuple[str, ...], path: tuple[str, ...]) -> dict[str, Any]:
-        found: dict[str, Any] = {}
+    def _reads(self, names: Sequence[str], path: tuple[str, ...]) -> dict[str, str]:
+        found: dict[str, str] = {}
         for name in names:
             own = self._folded.get(name.lower())
             lookup = self._lookups.get(name.lower())
             if own is not None:
                 found[own] = self._value(own, path)
             elif lookup is not None:
-                found[name.lower()] = _of_lookup(lookup, None)
+                found[name.lower()] = _digest(_of_lookup(lookup, None))
+        self._direct[path[-1]] = found
         return found
 
 
@@ -227,6 +249,8 @@ def _of_lookup(lookup: LookupConfig, column: str | None) -> dict[str, Any]:
     """What of a lookup decides the value of a column of it, or of any; never where its table lies."""
     plain = to_plain(lookup)
     kept = {key: plain[key] for key in ("on", "at", "known_at", "max_age")}
+    if lookup.known_at is not None and not lookup.windows:
+        kept["columns"] = plain["columns"]  # of rows that tie the greatest counts, column by column
     if column is None:
         return {**kept, "windows": plain["windows"]}
     return {**kept, "window": plain["windows"].get(column)}
@@ -236,22 +260,6 @@ def _times(lookup: LookupConfig | None) -> str:
     if lookup is None or lookup.known_at is None:
         return ""
     return f" (known before {lookup.at}" + (f", within {lookup.max_age})" if lookup.max_age else ")")
-
-
-def _canonical(sql: str) -> str:
-    """An expression with one space wherever white space stands outside quotes."""
-    return "".join(" " if part.isspace() else part for part in _TOKEN.findall(sql.strip()))
-
-
-def _words(sql: str) -> list[str]:
-    """Whatever may be a column's name in an expression."""
-    found = []
-    for part in _TOKEN.findall(sql):
-        if part[0] == "`":
-            found.append(part.strip("`"))
-        elif part[0].isalpha() or part[0] == "_":
-            found.append(part)
-    return list(dict.fromkeys(found))
 
 
 def _digest(value: Any) -> str:

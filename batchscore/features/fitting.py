@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from batchscore.config import EncodeConfig, FeatureConfig
-from batchscore.errors import InputError
-from batchscore.features.build import FeatureRows, Sources
+from batchscore.errors import ConfigError, InputError
+from batchscore.features.build import Sources
 from batchscore.features.encoders import Constants, check_kind
+from batchscore.features.words import find_words
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-RowsOf = Callable[[Sequence[FeatureConfig], Constants, Sequence[str]], FeatureRows]
+RowsOf = Callable[[Sequence[int], Constants, Sequence[str]], "DataFrame"]
 DEFAULT_SIZES = {"one_hot": 100, "ordinal": 100, "hash": 1024, "bucketize": 10}
 
 
@@ -26,29 +27,44 @@ def fit_encoders(features: Sequence[FeatureConfig], sources: Sources, rows_of: R
 
     Args:
         features: The job's features.
-        sources: Where they stand, for messages.
-        rows_of: Rows with some of the features, given constants, and with further columns.
+        sources: Python features, and where features stand, for messages.
+        rows_of: Rows with some of the features, given their positions and constants, and with further columns.
 
     Raises:
-        InputError: A column has no values to fit, or too many for its encoder.
-        ConfigError: As `build_features`.
+        InputError: A column has no values to fit.
+        ConfigError: As `build_features`; or encoders read each other in a circle.
     """
     fitted: dict[str, dict[str, Any]] = {}
     where = {feature.name: f"{sources.where_of(i)} ({feature.name})" for i, feature in enumerate(features)}
-    open_ones = [feature for feature in features if feature.encode is not None]
+    open_ones = {feature.name: feature.encode for feature in features if feature.encode is not None}
     while open_ones:
-        waiting = {feature.name for feature in open_ones}
-        # an encoder of an encoder waits for it; what Python or SQL makes of an encoder is found by trying
-        ready = [one for one in open_ones if one.encode is not None and one.encode.of not in waiting]
-        usable = [feature for feature in features if feature.name not in waiting]
-        rows = rows_of(usable, fitted, [one.encode.of for one in ready if one.encode is not None]).rows
-        for feature in ready:
-            assert feature.encode is not None
-            fitted[feature.name] = {"do": feature.encode.do, **_fit(rows, feature.encode, where[feature.name])}
+        waiting = _find_waiting(features, sources, set(open_ones))
+        ready = {name: encode for name, encode in open_ones.items() if encode.of.lower() not in waiting}
         if not ready:
-            raise InputError(f"{where[open_ones[0].name]}: expected encoders that do not read each other in a circle.")
-        open_ones = [feature for feature in open_ones if feature.name not in fitted]
+            first = next(iter(open_ones))
+            raise ConfigError(f"{where[first]}: expected encoders that do not read each other in a circle. Break it.")
+        usable = [place for place, feature in enumerate(features) if feature.name.lower() not in waiting]
+        rows = rows_of(usable, fitted, sorted({encode.of for encode in ready.values()}))
+        for name, encode in ready.items():
+            fitted[name] = {"do": encode.do, **_fit(rows, encode, where[name])}
+            del open_ones[name]
     return {feature.name: fitted[feature.name] for feature in features if feature.name in fitted}
+
+
+def _find_waiting(features: Sequence[FeatureConfig], sources: Sources, unfitted: set[str]) -> set[str]:
+    """Folded names of features and functions that are, or lead to, encoders without constants."""
+    reads = {name.lower(): list(function.mark.inputs) for name, function in sources.functions.items()}
+    for feature in features:
+        if feature.sql is not None:
+            reads[feature.name.lower()] = find_words(feature.sql)
+        elif feature.encode is not None:
+            reads[feature.name.lower()] = [feature.encode.of]
+    waiting = {name.lower() for name in unfitted}
+    while True:
+        more = {name for name, read in reads.items() if name not in waiting and waiting & {r.lower() for r in read}}
+        if not more:
+            return waiting
+        waiting |= more
 
 
 def write_constants(path: Path, constants: Mapping[str, Mapping[str, Any]]) -> None:
@@ -65,11 +81,16 @@ def _fit(rows: DataFrame, encode: EncodeConfig, where: str) -> dict[str, Any]:
     from pyspark.sql import functions as F  # noqa: PLC0415 - the driver alone needs it
 
     size = encode.size or DEFAULT_SIZES.get(encode.do, 0)
-    if encode.do == "hash":
-        return {"size": size}
     kinds = {name.lower(): (name, kind) for name, kind in rows.dtypes}
+    if encode.of.lower() not in kinds:
+        raise ConfigError(
+            f"{where}: expected a column of the input table, or a feature; found '{encode.of}', which is none. Name "
+            "one; a lookup's column becomes a feature by `from`."
+        )
     name, kind = kinds[encode.of.lower()]
     check_kind(encode.do, kind, where)
+    if encode.do == "hash":
+        return {"size": size}
     column = F.col(f"`{name.replace('`', '``')}`")
     known = rows.where(column.isNotNull())
     if encode.do in ("one_hot", "ordinal"):

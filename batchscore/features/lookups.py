@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING
 
 from batchscore.config import LookupConfig
@@ -21,6 +21,7 @@ def add_lookups(
     lookups: Mapping[str, LookupConfig],
     tables: Mapping[str, DataFrame],
     bounded: Collection[str] = (),
+    where_of: Callable[[str], str] = "lookups.{}".format,
 ) -> DataFrame:
     """The rows with one struct column for each lookup, null where nothing matched.
 
@@ -29,6 +30,7 @@ def add_lookups(
         lookups: Name to config.
         tables: Name to the pinned right-hand table.
         bounded: Lookups whose tables hold little more than the rows may know.
+        where_of: Place of a lookup by its name, for messages.
 
     Returns:
         [n] rows in any order; `weather.temp` reads a brought column.
@@ -40,7 +42,7 @@ def add_lookups(
     # Windows first: their rows are sorted, and carry what was joined before.
     for name, lookup in sorted(lookups.items(), key=lambda item: not item[1].windows):
         table = tables[name]
-        check_lookup(rows, name, lookup, table)
+        check_lookup(rows, name, lookup, table, where_of(name))
         if lookup.windows:
             known = table if name in bounded else bound_table(start, lookup, table)
             rows = join_windows(rows, name, lookup, known)
@@ -49,13 +51,12 @@ def add_lookups(
     return rows
 
 
-def check_lookup(rows: DataFrame, name: str, lookup: LookupConfig, table: DataFrame) -> None:
+def check_lookup(rows: DataFrame, name: str, lookup: LookupConfig, table: DataFrame, where: str) -> None:
     """Compare a lookup with the columns of both sides.
 
     Raises:
         InputError: A column is missing or of the wrong type, or the lookup's name is taken.
     """
-    where = f"lookups.{name}"
     left, right = dict(rows.dtypes), dict(table.dtypes)
     if name.lower() in {column.lower() for column in left}:
         raise InputError(f"{where}: the input table has a column of this name. Give the lookup another name.")

@@ -44,17 +44,21 @@ def feature(function: F) -> F:
     return function
 
 
-def arrow_feature(*, returns: str) -> Callable[[F], F]:
+def arrow_feature(*misplaced: object, returns: str = "") -> Callable[[F], F]:
     """Mark a function of Arrow arrays as a feature, for what SQL cannot say.
 
     It is called on the workers with one `pyarrow.Array` for each parameter, all [n], and returns one array of [n]
     values. Rows go to Python and back for it, so a `@feature` is faster wherever it will do.
 
     Args:
+        misplaced: Nothing: the mark takes its argument by name.
         returns: Spark's name of the type, such as `double` or `array<float>`.
+
+    Raises:
+        ConfigError: No type is named, or the function has no parameters or such that are no columns.
     """
-    if not isinstance(returns, str):
-        raise ConfigError("@arrow_feature: expected returns='double' or another type's name; found none. Name it.")
+    if misplaced or not isinstance(returns, str) or not returns:
+        raise ConfigError("@arrow_feature: expected (returns='double'), or another type's name; found none. Name it.")
 
     def mark(function: F) -> F:
         setattr(function, _MARK, Mark("arrow", _inputs(function, "@arrow_feature"), returns))

@@ -154,6 +154,8 @@ class _Order:
             raise ConfigError(f"{step.where}: expected features that do not read themselves; found {cycle}. Break it.")
         for read in step.reads if step.kind != "input" else ():
             if read.lower() in self._taken:
+                if step.function is not None or step.kind != "lookup":
+                    self._refuse_shadowed(read)
                 continue
             found = self._by_folded.get(read.lower())
             if found is None:
@@ -161,9 +163,15 @@ class _Order:
             self._visit(found, [*path, name])
         self._done[name] = step
 
+    def _refuse_shadowed(self, read: str) -> None:
+        own = {name.lower(): function for name, function in self._functions.items()}.get(read.lower())
+        if own is not None:
+            raise ConfigError(f"{own.where}: the input table or a lookup already has this name. Rename it.")
+
     def _missing(self, step: Step, read: str) -> str:
-        known = [*self._taken.values(), *self._by_folded.values()]
-        near = get_close_matches(read, known, n=3, cutoff=0.5)
+        known = dict.fromkeys([*self._taken.values(), *self._by_folded.values()])
+        known.pop(step.name, None)
+        near = get_close_matches(read, list(known), n=3, cutoff=0.5)
         hint = f" Did you mean one of: {', '.join(near)}?" if near else ""
         what = "parameter " if step.function else ""
         return (

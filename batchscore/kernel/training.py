@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from batchscore.errors import InputError
+from batchscore.errors import ConfigError, InputError
 from batchscore.kernel.filling import fill_features
 from batchscore.kernel.nested import leaf_type
 from batchscore.kernel.reasons import Failures
@@ -32,14 +32,37 @@ class FillSpec:
 
 
 def filled_type(feature: FeatureSpec, kind: pa.DataType) -> pa.DataType:
-    """The type of a feature after its null policy: `nan` makes doubles of what is no floating-point number."""
+    """The type of a feature after its null policy: `nan` makes doubles of what is no floating-point number.
+
+    Raises:
+        ConfigError: The policy has no meaning for such a feature.
+    """
     leaf, depth = leaf_type(kind)
+    fault = _find_fault(feature, leaf)
+    if fault is not None:
+        raise ConfigError(f"feature '{feature.name}': {fault}. Choose another `on_null`.")
     if feature.on_null != "nan" or pa.types.is_floating(leaf):
         return kind
     made = pa.float64()
     for _ in range(depth):
         made = pa.list_(made)
     return made
+
+
+def _find_fault(feature: FeatureSpec, leaf: pa.DataType) -> str | None:
+    number = pa.types.is_integer(leaf) or pa.types.is_floating(leaf) or pa.types.is_decimal(leaf)
+    if feature.on_null == "nan" and not (number or pa.types.is_boolean(leaf)):
+        return f"`on_null: nan` expects numbers; the feature is {leaf}"
+    if feature.on_null == "impute":
+        value = feature.impute
+        try:
+            held = pa.scalar(value).cast(leaf).as_py()
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError):
+            held = None
+        text = pa.types.is_string(leaf)
+        if held is None or isinstance(value, str) != text or (pa.types.is_integer(leaf) and held != value):
+            return f"`impute` expects a value of type {leaf}; found {type(value).__name__} {value!r}"
+    return None
 
 
 def fill_batches(batches: Iterator[pa.RecordBatch], spec: FillSpec) -> Iterator[pa.RecordBatch]:

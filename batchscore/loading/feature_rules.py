@@ -20,7 +20,7 @@ def find_feature_faults(job: JobConfig) -> Iterator[Finding]:
 
 def _check_features(job: JobConfig) -> Iterator[Finding]:
     columns = job.features.columns
-    for position in find_doubled([feature.name for feature in columns]):
+    for position in find_doubled([feature.name.lower() for feature in columns]):
         where: Path = ("features", "columns", position, "name")
         yield Finding(where, "doubled", f"feature '{columns[position].name}' stands twice")
     for position, feature in enumerate(columns):

@@ -84,6 +84,21 @@ def short(a: pa.Array) -> pa.Array:
     return a[:-1]
 
 
+@feature
+def sneaky(a: Column) -> Column:
+    return a + F.col("b")
+
+
+@arrow_feature(returns="banana")
+def fruit(a: pa.Array) -> pa.Array:
+    return a
+
+
+@arrow_feature(returns="double")
+def worded(a: pa.Array) -> pa.Array:
+    return pa.array(["secret"] * len(a))
+
+
 @arrow_feature(returns="double")
 def raising(a: pa.Array) -> pa.Array:
     raise ValueError(f"secret {a[0]}")
@@ -175,6 +190,8 @@ def test_one_layer_takes_one_projection_more_than_none(spark: SparkSession, sour
         (sql("x", "town.sise"), "job.yaml:0 (x): expected an expression that Spark can resolve; found: [FIELD_NOT_FOUND]"),
         (sql("x", "reflect('java.lang.System', 'exit')"), "job.yaml:0 (x): function 'reflect' is not allowed"),
         (FeatureConfig(name="chance"), "job.yaml:0 (chance): own.py:28: chance: function 'rand' is not allowed in a job file: it does not give the same value"),
+        (FeatureConfig(name="sneaky"), "sneaky: expected to read its parameters alone; found column b. Make it one, too."),
+        (FeatureConfig(name="fruit"), "fruit: expected the name of a Spark type, such as 'double'; found 'banana'"),
         (FeatureConfig(name="total"), "own.py:33: total: function 'sum' is not allowed"),
         (FeatureConfig(name="nothing"), "own.py:38: nothing: expected a Column; it gave int"),
         (FeatureConfig(name="broken"), "own.py:45: expected a column; the function raised AttributeError"),
@@ -191,7 +208,8 @@ def test_a_feature_that_is_none(feature: FeatureConfig, message: str, spark: Spa
     ("name", "message"),
     [
         ("short", r"feature 'short': expected one pyarrow.Array of \d+ values from own.py; found \d+ values."),
-        ("raising", "feature 'raising': own.py:60: the function raised ValueError. Mend it"),
+        ("worded", "feature 'worded': expected double from own.py, as it says; found string"),
+        ("raising", "feature 'raising': own.py:75: the function raised ValueError. Mend it"),
     ],
 )
 def test_an_arrow_function_that_fails_tells_no_values(
@@ -438,3 +456,56 @@ def test_one_hot_lies_beside_numbers_in_one_input(job: SmallJob) -> None:
     assert {r["id"]: r["p"] for r in rows} == pytest.approx(
         {i: 1 / (1 + math.exp(-(0.1 * i - 2.0))) for i in range(2, 21, 2)}, rel=1e-6
     )
+
+
+def test_what_reads_an_encoder_waits_for_it(job: SmallJob) -> None:
+    sets = (
+        "features.constants=waiting.json",
+        "model.inputs={}",
+        'features.columns=[{name: twice, sql: "scaled * 2"}, {name: scaled, encode: {do: scale, of: hypotenuse}}, '
+        "{name: place, encode: {do: bucketize, of: twice, size: 2}}]",
+    )
+    fitted = bs.fit_encoders(job.load(*sets), DAYS[0], DAYS[2]).constants
+    assert list(fitted) == ["scaled", "place"]
+    values = [math.sqrt(2) * i for i in range(1, 21) if i % 5]
+    assert fitted["scaled"] == pytest.approx({"do": "scale", "mean": np.mean(values), "std": np.std(values)})
+    assert fitted["place"]["edges"] == pytest.approx([2 * (np.median(values) - np.mean(values)) / np.std(values)])
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (
+            "{name: e, encode: {do: hash, of: nope}}",
+            r"columns\.0 \(e\): expected a column of the input table, or a feature; found 'nope'",
+        ),
+        (
+            "{name: e, encode: {do: hash, of: f}}, {name: f, encode: {do: hash, of: e}}",
+            "do not read each other in a circle",
+        ),
+    ],
+)
+def test_encoders_of_nothing_are_not_fitted(columns: str, message: str, job: SmallJob) -> None:
+    sets = ("features.constants=none.json", "model.inputs={}", f"features.columns=[{columns}]")
+    with pytest.raises(ConfigError, match=message):
+        bs.fit_encoders(job.load(*sets), DAYS[0], DAYS[2])
+
+
+@pytest.mark.parametrize(
+    ("feature", "message"),
+    [
+        ("{name: b, on_null: {impute: abc}}", "feature 'b': `impute` expects a value of type int32; found str 'abc'"),
+        ("{name: b, on_null: {impute: 1.5}}", "expects a value of type int32; found float 1.5"),
+        ("{name: at, on_null: nan}", r"feature 'at': `on_null: nan` expects numbers; the feature is timestamp"),
+    ],
+)
+def test_a_null_policy_without_meaning_is_refused_before_any_row(feature: str, message: str, job: SmallJob) -> None:
+    with pytest.raises(ConfigError, match=message):
+        bs.training_set(job.load("model.inputs={}", f"features.columns=[{feature}]"), DAYS[0], DAYS[1])
+
+
+def test_a_label_that_cannot_be_computed_is_null(job: SmallJob) -> None:
+    made = bs.training_set(
+        job.load("model.inputs={}", "features.columns=[{name: b}]"), DAYS[0], DAYS[2], label="1 / (b - 3)"
+    )
+    assert {r["id"]: r["label"] for r in made.frame.where("id in (3, 4)").collect()} == {3: None, 4: 1.0}

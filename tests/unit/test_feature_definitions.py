@@ -17,6 +17,7 @@ from batchscore.features.encoders import constants_of, read_constants
 from batchscore.features.marks import arrow_feature, feature
 from batchscore.features.modules import Function, read_modules
 from batchscore.features.steps import layer_steps, order_steps
+from batchscore.features.words import level_spaces
 
 MODULE = '''
 """Features of a test."""
@@ -50,6 +51,34 @@ def doubled(a):
 def modules(folder: Path, text: str = MODULE, name: str = "own.py") -> dict[str, Function]:
     (folder / name).write_text(text)
     return read_modules({name: str(folder / name)})
+
+
+TOUCHED = [
+    ("C = {}\nC['k'] = 1.0\n", "1.0", "2.0"),
+    ("C = 1\nC += 2\n", "C = 1", "C = 3"),
+    ("C = 1\nC = C * 2\n", "C = 1", "C = 3"),
+    ("C = [1]\nC.append(2)\n", "append(2)", "append(3)"),
+    ("C = []\nfor i in range(3):\n    C.append(i)\n", "range(3)", "range(4)"),
+    ("class C:\n    pass\n\nC.k = 1\n", "k = 1", "k = 2"),
+    ("C = 1\n\ndef change():\n    global C\n    C = 2\n\nchange()\n", "C = 2", "C = 3"),
+    ("from math import *\nC = 1\n", "math", "cmath"),
+    ("C = 1\nD = globals()['C']\n", "C = 1", "C = 2"),
+    ("if True:\n    C = 1\nelse:\n    C = 2\n", "C = 2", "C = 3"),
+]
+
+
+@pytest.mark.parametrize(("text", "old", "new"), TOUCHED)
+def test_whatever_may_touch_a_name_counts(text: str, old: str, new: str, tmp_path: Path) -> None:
+    use = "\nfrom batchscore import feature\n\n@feature\ndef f(a):\n    return (a, C)\n"
+    before, after = modules(tmp_path, text + use), modules(tmp_path, text.replace(old, new) + use)
+    assert before["f"].code != after["f"].code
+
+
+def test_files_beside_a_module_are_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "beside_it.py").write_text("K = 1\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(ConfigError, match=r"own\.py:2: expected imports of installed packages alone; found beside_it"):
+        modules(tmp_path, "import json\nimport beside_it\n")
 
 
 def test_marked_functions_are_found(tmp_path: Path) -> None:
@@ -88,7 +117,8 @@ def test_a_function_is_its_own_code_and_what_it_uses(tmp_path: Path) -> None:
         ("from batchscore import feature\n\n@feature\ndef f(a, b=1):\n    return a\n", "own.py:3: @feature f: expected parameters that name columns, without defaults; found b"),
         ("from batchscore import feature\n\n@feature\ndef f(*columns):\n    return 1\n", "@feature f: expected parameters that name columns, without defaults; found columns"),
         ("from batchscore import feature\n\n@feature\ndef f():\n    return 1\n", "@feature f: expected parameters that name columns, without defaults; found none"),
-        ("from batchscore import arrow_feature\n\n@arrow_feature\ndef f(a):\n    return 1\n", "takes 0 positional arguments"),
+        ("from batchscore import arrow_feature\n\n@arrow_feature\ndef f(a):\n    return 1\n", "own.py:3: @arrow_feature: expected (returns='double'), or another type's name; found none"),
+        ("import sys\nsys.exit(3)\n", "own.py:2: expected a module that can be imported; it raises SystemExit: 3"),
         ("from batchscore import feature\n\n@feature\ndef f(a):\n    return 1\n\ng = f\n", "own.py: expected one name for 'f'; found also 'g'"),
     ],
 )  # fmt: skip
@@ -143,6 +173,7 @@ def test_features_are_ordered_by_what_they_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("features", "message"),
     [
+        ([sql("x", "shadowed + 1")], "own.py:29: shadowed: the input table or a lookup already has this name"),
         ([sql("x", "y + 1"), sql("y", "z"), sql("z", "x")], "job.yaml:0 (x): expected features that do not read themselves; found x → y → z → x. Break it."),
         ([sql("x", "X + 1")], "job.yaml:0 (x): expected features that do not read themselves; found x → x"),
         ([sql("a", "1")], "job.yaml:0 (a): the input table or a lookup already has this name"),
@@ -155,7 +186,11 @@ def test_features_are_ordered_by_what_they_read(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_features_that_have_no_order(features: list[FeatureConfig], message: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
-        order(features, ["a", "amount"], modules(tmp_path))
+        order(
+            features,
+            ["a", "amount", "shadowed"],
+            modules(tmp_path, f"{MODULE}\n\n@feature\ndef shadowed(a):\n    return a\n"),
+        )
     assert message in str(caught.value)
 
 
@@ -236,6 +271,10 @@ def defined(folder: Path, old: str = "", new: str = "", module: str = MODULE, **
         (dict(old="on_null: nan", new="on_null: fail"), {"twice"}),
         (dict(old="impute: 1.0", new="impute: 2.0"), {"temp"}),
         (dict(old="max_age: 6h", new="max_age: 7h"), {"temp"}),
+        (dict(old="columns: [temp]", new="columns: [humid, temp]"), {"temp"}),
+        (dict(old="columns: [size, mayor]", new="columns: [mayor, size]"), set()),
+        (dict(old="of: ratio", new="of: b"), {"scaled"}),
+        (dict(old="b  / cities.size", new="b /* it's */  / cities.size"), {"ratio", "twice", "scaled"}),
         (dict(old="{name: a}", new="{name: a, on_null: nan}"), {"a"}),
         (dict(std=3.0), {"scaled"}),
         (dict(module=MODULE.replace("HALF = 0.5", "HALF = 0.4")), {"quarter_a"}),
@@ -257,10 +296,28 @@ def test_skew_names_the_features_that_a_model_takes(tmp_path: Path) -> None:
     assert [(s.model, s.feature, s.trained, s.job) for s in found] == [
         ("m/1", "ratio", "b / cities.size, quarantine", "b + cities.size, quarantine")
     ]
+    helped = find_skew(
+        "m/1", logged, ["quarter_a"], defined(tmp_path, module=MODULE.replace("return halve(a)", "return a"))
+    )
+    assert [(s.trained, s.job.partition("(")[2]) for s in helped] == [(helped[0].trained, "defined otherwise: half_a)")]
     del logged["features"]["a"]
     assert [s.trained for s in find_skew("m/1", logged, ["a"], own)] == [""]
     with pytest.raises(ModelError, match="expected feature definitions of form 1; found form 2"):
         find_skew("m/1", {**logged, "form": 2}, ["a"], own)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("a  +\n1", "a + 1", True),
+        ("'x  y'", "'x y'", False),
+        ("a -- note\n + 1", "a -- note + 1", False),
+        ("r'\\' || 'x  y'", "r'\\' || 'x y'", False),
+        ("/* it's */ 'x  y'", "/* it's */ 'x y'", False),
+    ],
+)
+def test_only_white_space_outside_quotes_is_levelled(one: str, other: str, same: bool) -> None:
+    assert (level_spaces(one) == level_spaces(other)) is same
 
 
 def test_what_is_keyed_is_what_the_config_does_not_hold(tmp_path: Path) -> None:
