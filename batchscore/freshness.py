@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from batchscore.assembly import choose_features
 from batchscore.checks.suite import load_suites
 from batchscore.config import Job
 from batchscore.features.definitions import define_features, read_sources
@@ -76,12 +77,14 @@ def current_keys(
     config = job.config
     lookups = pin_whole_lookups(spark, job)
     inputs = pin_inputs(spark, job, intervals)
-    keyed = define_features(job, read_sources(job), config.features.columns).keyed
+    sources = read_sources(job)
     suites = {place: suite.sha256 for place, suite in load_suites(job).items()}
     found = {}
     for interval in intervals:
         source = inputs[interval.name]
         known = narrow_lookups(spark, job, lookups, source)
-        material = key_material(config, interval, source, known, models[interval.name], suites, keyed)
+        lineup = models[interval.name]
+        keyed = define_features(job, sources, choose_features(config, lineup)).keyed
+        material = key_material(config, interval, source, known, lineup, suites, keyed)
         found[interval.name] = digest_key(material)
     return found
