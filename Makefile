@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ROWS ?= 200000
-CASES := score checks features lookups
+CASES := score checks features lookups peers
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check test-faults bench map clean $(CASES)
 

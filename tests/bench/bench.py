@@ -28,6 +28,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from checks import bench_checks
 from features import bench_features, bench_lookups, print_features
+from peers import bench_peers, print_peers
 
 FEATURES = tuple(f"f{number:02d}" for number in range(20))
 BATCH_ROWS = 8192
@@ -162,7 +163,7 @@ def bench_score(folder: Path, rows: int, rounds: int, processes: int, table_form
 def main() -> None:
     """Run the cases, say what came out, and keep it as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--case", choices=["score", "checks", "features", "lookups", "all"], default="all")
+    parser.add_argument("--case", choices=["score", "checks", "features", "lookups", "peers", "all"], default="all")
     parser.add_argument("--rows", type=int, default=200_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
@@ -182,13 +183,16 @@ def main() -> None:
         if wish.case in (name, "all"):
             with tempfile.TemporaryDirectory() as folder:
                 cases.append(bench(Path(folder), wish.rows, wish.rounds, wish.processes))
+    if wish.case in ("peers", "all"):
+        with tempfile.TemporaryDirectory() as folder:
+            cases.append(bench_peers(Path(folder), wish.rows, wish.rounds, wish.processes, wish.trees))
     packages = ("batchscore", "pyspark", "delta-spark", "pyarrow", "onnxruntime")
     machine = {"python": platform.python_version(), "cpus": os.cpu_count(), "system": platform.platform(terse=True)}
     result = {"machine": machine, "packages": {p: importlib.metadata.version(p) for p in packages}, "cases": cases}
     wish.out.write_text(json.dumps(result, indent=2) + "\n")
     for case in cases:
         print(f"{case['case']}, {wish.rows:,} rows, medians of {wish.rounds} rounds in {wish.processes} processes")
-        {"score": print_score, "checks": print_checks}.get(case["case"], print_features)(case)
+        {"score": print_score, "checks": print_checks, "peers": print_peers}.get(case["case"], print_features)(case)
     print(f"all of it in {wish.out}")
 
 

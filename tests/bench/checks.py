@@ -72,7 +72,7 @@ def write_rows(folder: Path, rows: int, files: int) -> None:
         pq.write_table(pa.table(columns), folder / "rows" / f"{number}.parquet", row_group_size=131_072)
 
 
-def make_checkpoint(gx: Any, spark: Any, folder: Path, suite: list[dict[str, Any]]) -> Any:
+def make_checkpoint(gx: Any, spark: Any, folder: Path, suite: list[Any], table: str = "rows") -> Any:
     """A checkpoint over the table, as GX's own documents set one up; returns what runs it."""
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False, "metric_calculations": False}
@@ -81,7 +81,7 @@ def make_checkpoint(gx: Any, spark: Any, folder: Path, suite: list[dict[str, Any
     made = context.suites.add(gx.ExpectationSuite(name="bench", expectations=suite))
     definition = context.validation_definitions.add(gx.ValidationDefinition(data=batch, suite=made, name="bench"))
     checkpoint = context.checkpoints.add(gx.Checkpoint(name="bench", validation_definitions=[definition]))
-    return lambda: checkpoint.run(batch_parameters={"dataframe": spark.read.parquet(str(folder / "rows"))})
+    return lambda: checkpoint.run(batch_parameters={"dataframe": spark.read.parquet(str(folder / table))})
 
 
 def count_jobs(spark: Any, work: Any) -> tuple[float, int, Any]:
