@@ -24,6 +24,7 @@ import batchscore.republish
 from batchscore import attempts, judging, ledger, outputs, pinning, planning
 from batchscore.audit import chain, fold
 from batchscore.config import InputConfig, IntervalConfig, Job, JobConfig, ModelConfig, OutputConfig
+from batchscore.features.definitions import Definitions
 from batchscore.intervals import Interval, find_interval
 from batchscore.judging import Verdict
 from batchscore.ledger import Ledger
@@ -258,6 +259,8 @@ def _prepare(interval: Interval, version: int) -> Any:
         models=Lineup(models=(model,)),
         contents={},
         source=None,
+        definitions=Definitions({}, {}),
+        skew=(),
         rows=(interval.name, version),
         spec=None,
         fields=(),
