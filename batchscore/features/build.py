@@ -16,6 +16,7 @@ from batchscore.features.encoders import Constants, constants_of, encode_column
 from batchscore.features.fallible import find_fallible
 from batchscore.features.modules import Function, line_of
 from batchscore.features.steps import Step, layer_steps, order_steps
+from batchscore.features.words import quote
 from batchscore.kernel.spec import FeatureSpec
 
 if TYPE_CHECKING:
@@ -261,4 +262,4 @@ def _spec(feature: FeatureConfig, bit: int | None, sources: Sources) -> FeatureS
 def _column(name: str) -> Column:
     from pyspark.sql import functions as F  # noqa: PLC0415
 
-    return F.col(f"`{name.replace('`', '``')}`")
+    return F.col(quote(name))

@@ -13,7 +13,7 @@ from batchscore.config import EncodeConfig, FeatureConfig
 from batchscore.errors import ConfigError, InputError
 from batchscore.features.build import Sources
 from batchscore.features.encoders import Constants, check_kind
-from batchscore.features.words import find_words
+from batchscore.features.words import find_words, quote
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -91,7 +91,7 @@ def _fit(rows: DataFrame, encode: EncodeConfig, where: str) -> dict[str, Any]:
     check_kind(encode.do, kind, where)
     if encode.do == "hash":
         return {"size": size}
-    column = F.col(f"`{name.replace('`', '``')}`")
+    column = F.col(quote(name))
     known = rows.where(column.isNotNull())
     if encode.do in ("one_hot", "ordinal"):
         counted = known.groupBy(column.alias("v")).agg(F.count(F.lit(1)).alias("n")).orderBy(F.desc("n"), "v")

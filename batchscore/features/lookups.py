@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from batchscore.config import LookupConfig
 from batchscore.errors import InputError
 from batchscore.features.windows import bound_table, check_windows, join_windows
+from batchscore.features.words import quote
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -92,9 +93,9 @@ def _join_exact(rows: DataFrame, name: str, lookup: LookupConfig, table: DataFra
     from pyspark.sql import Window  # noqa: PLC0415 - the driver alone needs it
     from pyspark.sql import functions as F  # noqa: PLC0415
 
-    keys = [F.col(_quote(key)) for key in lookup.on]
+    keys = [F.col(quote(key)) for key in lookup.on]
     names = [f"_k{i}" for i in range(len(keys))]
-    brought = F.struct(*[F.col(_quote(column)) for column in lookup.columns])
+    brought = F.struct(*[F.col(quote(column)) for column in lookup.columns])
     same = Window.partitionBy(*names).orderBy(*names)
     right = (
         table.where(_all_present(keys))
@@ -131,9 +132,9 @@ def _join_as_of(rows: DataFrame, name: str, lookup: LookupConfig, table: DataFra
     from pyspark.sql import functions as F  # noqa: PLC0415
 
     width = lookup.max_age_s
-    keys = [F.col(_quote(key)) for key in lookup.on]
-    known = F.col(_quote(str(lookup.known_at)))
-    brought = F.struct(*[F.col(_quote(column)) for column in lookup.columns])
+    keys = [F.col(quote(key)) for key in lookup.on]
+    known = F.col(quote(str(lookup.known_at)))
+    brought = F.struct(*[F.col(quote(column)) for column in lookup.columns])
     names = [f"_k{i}" for i in range(len(keys))]
     following = F.lead("_known").over(Window.partitionBy(*names).orderBy("_known", "_v"))
     spans = (
@@ -146,7 +147,7 @@ def _join_as_of(rows: DataFrame, name: str, lookup: LookupConfig, table: DataFra
     ends = f"least(unix_micros(_known) + {micros}, coalesce(unix_micros(_until), {_LATEST}))"
     buckets = F.expr(f"sequence(unix_micros(_known) div {micros}, {ends} div {micros})")
     right = spans.withColumn("_bucket", F.explode(buckets))
-    at_name = f"{_LEFT}.{_quote(str(lookup.at))}"
+    at_name = f"{_LEFT}.{quote(str(lookup.at))}"
     at = F.col(at_name)
     condition = (
         _equal_keys(lookup)
@@ -164,7 +165,7 @@ def _equal_keys(lookup: LookupConfig) -> Column:
 
     condition = F.lit(True)
     for position, key in enumerate(lookup.on):
-        condition = condition & (F.col(f"{_LEFT}.{_quote(key)}") == F.col(f"{_RIGHT}._k{position}"))
+        condition = condition & (F.col(f"{_LEFT}.{quote(key)}") == F.col(f"{_RIGHT}._k{position}"))
     return condition
 
 
@@ -173,7 +174,3 @@ def _all_present(columns: list[Column]) -> Column:
     for column in columns[1:]:
         condition = condition & column.isNotNull()
     return condition
-
-
-def _quote(name: str) -> str:
-    return f"`{name.replace('`', '``')}`"

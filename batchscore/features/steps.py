@@ -146,15 +146,13 @@ class _Order:
         step = self._listed.get(name)
         if step is None:
             function = self._functions[name]
-            if name.lower() in self._taken:
-                raise ConfigError(f"{function.where}: the input table or a lookup already has this name. Rename it.")
             step = _function_step(function, function.where, listed=False)
         if name in path:
             cycle = " → ".join([*path[path.index(name) :], name])
             raise ConfigError(f"{step.where}: expected features that do not read themselves; found {cycle}. Break it.")
         for read in step.reads if step.kind != "input" else ():
             if read.lower() in self._taken:
-                if step.function is not None or step.kind != "lookup":
+                if step.kind != "lookup":
                     self._refuse_shadowed(read)
                 continue
             found = self._by_folded.get(read.lower())

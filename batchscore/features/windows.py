@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from batchscore.config import LookupConfig
 from batchscore.errors import InputError
 from batchscore.expressions import check_expression, guard, parse_column
+from batchscore.features.words import quote
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -61,8 +62,8 @@ def join_windows(rows: DataFrame, name: str, lookup: LookupConfig, table: DataFr
     from pyspark.sql import functions as F  # noqa: PLC0415
 
     keys = [f"_k{i}" for i in range(len(lookup.on))]
-    at, known = F.col(_quote(str(lookup.at))), F.col(_quote(str(lookup.known_at)))
-    own = [F.col(_quote(key)) for key in lookup.on]
+    at, known = F.col(quote(str(lookup.at))), F.col(quote(str(lookup.known_at)))
+    own = [F.col(quote(key)) for key in lookup.on]
     usable = at.isNotNull()
     for key in own:
         usable = usable & key.isNotNull()
@@ -74,7 +75,7 @@ def join_windows(rows: DataFrame, name: str, lookup: LookupConfig, table: DataFr
         F.unix_micros(at).alias("_t"),
         # rows without a key would else all meet in one task
         F.when(~usable, F.spark_partition_id()).alias("_apart"),
-        F.struct(*[F.col(_quote(column)) for column in rows.columns]).alias("_row"),
+        F.struct(*[F.col(quote(column)) for column in rows.columns]).alias("_row"),
         *[F.lit(None).cast(types[alias]).alias(alias) for alias in values.values()],
     )
     spans = {name: window.over_s * 1_000_000 for name, window in lookup.windows.items()}
@@ -97,7 +98,7 @@ def join_windows(rows: DataFrame, name: str, lookup: LookupConfig, table: DataFr
         made.append(_aggregate(window.do, event, frame).alias(window_name))
     is_row = F.col("_row").isNotNull()
     joined = left.unionByName(right).select("_row", "_apart", *made).where(is_row)
-    found = F.when(F.col("_apart").isNull(), F.struct(*[F.col(_quote(one)) for one in lookup.windows]))
+    found = F.when(F.col("_apart").isNull(), F.struct(*[F.col(quote(one)) for one in lookup.windows]))
     return joined.select("_row.*", found.alias(name))
 
 
@@ -106,7 +107,7 @@ def _value(table: DataFrame, of: str) -> Column:
     from pyspark.sql import functions as F  # noqa: PLC0415 - the driver alone needs it
 
     if of in table.columns:
-        return F.col(_quote(of))
+        return F.col(quote(of))
     return guard(table.sparkSession, parse_column(table.sparkSession, of, "of"))
 
 
@@ -114,7 +115,7 @@ def bound_table(rows: DataFrame, lookup: LookupConfig, table: DataFrame) -> Data
     """The rows of a lookup's table that can count for any of some rows, by these rows' own first and last moment."""
     from pyspark.sql import functions as F  # noqa: PLC0415 - the driver alone needs it
 
-    at, known = F.unix_micros(_quote(str(lookup.at))), F.unix_micros(_quote(str(lookup.known_at)))
+    at, known = F.unix_micros(quote(str(lookup.at))), F.unix_micros(quote(str(lookup.known_at)))
     first = rows.select(F.min(at)).scalar() - lookup.back_s * 1_000_000
     last = rows.select(F.max(at)).scalar()
     return table.where((known >= first) & (known < last))
@@ -140,7 +141,3 @@ def _aggregate(do: str, event: Column, frame: WindowSpec) -> Column:
         case _:  # the latest; of several at one moment the greatest
             latest = F.max(F.when(event.isNotNull(), F.struct("_t", event.alias("v"))))
             return latest.over(frame).getField("v")
-
-
-def _quote(name: str) -> str:
-    return f"`{name.replace('`', '``')}`"

@@ -8,6 +8,11 @@ _TOKEN = re.compile(r"'(?:[^'\\]|\\.|'')*'|\"(?:[^\"\\]|\\.)*\"|`[^`]*`|\s+|\w+|
 _ODD = re.compile(r"--|/\*|\b[rR]['\"]")  # comments and raw strings, in which quotes mean something else
 
 
+def quote(name: str) -> str:
+    """A column name as a SQL identifier, whatever characters it holds."""
+    return f"`{name.replace('`', '``')}`"
+
+
 def level_spaces(sql: str) -> str:
     """An expression with one space wherever white space stands outside quotes; as it is where that is not plain."""
     text = sql.strip()
