@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ROWS ?= 200000
 CASES := score checks features lookups peers
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check test-faults bench map clean $(CASES)
+.PHONY: help setup comet demo test check test-faults bench map clean $(CASES)
 
 help: ## list what make can do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -20,13 +20,19 @@ $(VENV)/installed.stamp: setup.cfg pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/jars.stamp: $(VENV)/installed.stamp
-	$(BIN)/python -c 'import sys; sys.tracebacklimit = 0; from batchscore.session import fetch_jars; fetch_jars()'
+	$(BIN)/python -c 'import sys; sys.tracebacklimit = 0; from batchscore.jvm import fetch_jars; fetch_jars()'
 	@touch $@
 
 demo: setup ## build the demo in ./demo on real flights, run one day, and show the result
 	$(BIN)/batchscore demo --dir demo
 
-test: setup ## run the whole test suite, a few minutes
+$(VENV)/comet.stamp: $(VENV)/installed.stamp
+	$(BIN)/python -c 'import sys; sys.tracebacklimit = 0; from batchscore.jvm import fetch_comet; fetch_comet()'
+	@touch $@
+
+comet: setup $(VENV)/comet.stamp ## fetch the jar of Apache DataFusion Comet, for `engine.accelerator: comet`
+
+test: comet ## run the whole test suite, a few minutes
 	$(BIN)/python -m pytest
 
 check: setup ## lint, format, types, import contracts and the unit tests, about a minute
@@ -36,10 +42,10 @@ check: setup ## lint, format, types, import contracts and the unit tests, about 
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q tests/unit
 
-test-faults: setup ## run the long tests that `make test` leaves out: faults, local cluster, wheel
+test-faults: comet ## run the long tests that `make test` leaves out: faults, local cluster, wheel
 	$(BIN)/python -m pytest -m slow
 
-bench: setup ## time runs beside what else does the same work; `make bench features`: one case; ROWS=200000
+bench: comet ## time runs beside what else does the same work; `make bench features`: one case; ROWS=200000
 	$(BIN)/python tests/bench/bench.py --rows $(ROWS) --case $(or $(filter $(CASES),$(MAKECMDGOALS)),all)
 
 $(CASES): bench

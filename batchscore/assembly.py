@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from batchscore.checks.compiled import FLAG_PREFIXES, CompiledSuite, columns_needed
@@ -44,11 +45,10 @@ def feature_rows(
 
     config = job.config
     rows, flags = source, []
+    raw = [F.struct(*[F.col(quote(name)) for name in source.columns]).alias("_raw")] if carries_raw(config) else []
     if config.input.on_duplicate_key == "quarantine":
         rows = mark_duplicates(rows, config.input.key)
         flags.append(F.col("_duplicate"))
-    if carries_raw(config):
-        flags.append(F.struct(*[F.col(quote(name)) for name in source.columns]).alias("_raw"))
     if suite is not None:
         flags += build_flags(spark, source, suite.sql)
     doubled = flag_doubled(config.lookups)
@@ -61,7 +61,9 @@ def feature_rows(
     segments = config.model.segments
     by = [segments.by] if segments is not None and segments.by not in [f.name for f in chosen] else []
     needed = dict.fromkeys([*config.input.key, *config.output.passthrough, *checked, *by, *extra])
-    return build_features(spark, rows, chosen, needed=list(needed), flags=flags, sources=sources)
+    built = build_features(spark, rows, chosen, needed=list(needed), flags=[*flags, *raw], sources=sources)
+    plain = not flags and not config.lookups and all(step.kind == "input" for step in built.steps)
+    return replace(built, plain=plain)
 
 
 def choose_features(config: JobConfig, lineup: Lineup) -> tuple[FeatureConfig, ...]:

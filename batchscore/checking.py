@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
 
 from batchscore.assembly import check_columns, choose_features, feature_rows
 from batchscore.checks.answers import Answer
@@ -23,6 +25,7 @@ from batchscore.features.definitions import read_sources
 from batchscore.intervals import Interval
 from batchscore.judging import answer_rest, describe_stop
 from batchscore.kernel.checking import CheckSpec
+from batchscore.kernel.scan import ScanSpec
 from batchscore.kernel.tally import Tally
 from batchscore.outputs import open_outputs
 from batchscore.pinning import pin_input, pin_job_models, pin_lookups
@@ -30,7 +33,7 @@ from batchscore.planning import arrow_schema, flag_features, ready_place
 from batchscore.records import PinnedTable, to_dict
 from batchscore.results import CheckReport, ExpectationResult, Place
 from batchscore.scoring.udf import tally_files, tally_rows
-from batchscore.tables.direct import find_whole_files
+from batchscore.tables.direct import find_pieces, share_out
 from batchscore.tables.read import quote, read_interval
 
 if TYPE_CHECKING:
@@ -122,16 +125,16 @@ def _check_rows(
     check_columns(config, source)
     suite = ready_place(config, loaded.get("input"), source)
     frames: dict[Place, tuple[DataFrame, CompiledSuite | None]] = {"input": (source, suite)}
-    rows, files = source, None
+    rows, direct = source, None
     if "features" not in loaded:
-        files = find_whole_files(spark, pinned, interval, source)
+        direct = pinned if config.engine.scan == "auto" else None
     else:
         features = _features(spark, job, pinned, source, suite)
         compiled = ready_place(config, loaded["features"], features.rows)
         rows = flag_features(spark, features, compiled).rows
         frames["features"] = (rows, compiled)
     suites = [suite for _, suite in frames.values() if suite is not None]
-    tally = _tally(spark, rows, suites, flagged="features" in loaded, files=files)
+    tally = _tally(spark, rows, suites, flagged="features" in loaded, direct=direct, verify=config.engine.verify_pages)
     results: list[ExpectationResult] = []
     for frame, asked in frames.values():
         if asked is not None:
@@ -154,7 +157,8 @@ def _tally(
     suites: Iterable[CompiledSuite],
     *,
     flagged: bool = False,
-    files: Sequence[str] | None = None,
+    direct: PinnedTable | None = None,
+    verify: bool = True,
 ) -> Tally:
     """What one pass over a frame counts for its suites.
 
@@ -163,7 +167,8 @@ def _tally(
         frame: The rows.
         suites: What is asked of them.
         flagged: Whether the frame has the suites' Spark columns already.
-        files: The whole local files that the rows are, if so.
+        direct: The pinned table whose rows of the interval the frame is, where workers may read its files themselves.
+        verify: Whether they verify the checksums of pages.
     """
     suites = list(suites)
     spec = CheckSpec(
@@ -172,11 +177,13 @@ def _tally(
     )
     flags = [column for suite in suites for column in suite.sql]
     needed = sorted({column for suite in suites for column in columns_needed(suite)})
-    if files is not None and not flags:
-        schema = arrow_schema(frame)
-        tally = tally_files(spark, files, {name: schema.field(name).type for name in needed}, spec)
-        if tally is not None:
-            return tally
+    if direct is not None and not flags:
+        columns = pa.schema([arrow_schema(frame).field(name) for name in needed])
+        found = find_pieces(spark, direct, frame.schema, columns)
+        if not isinstance(found, str):
+            pieces, names = found
+            scan = ScanSpec(schema=columns.serialize().to_pybytes(), names=names, verify=verify)
+            return tally_files(spark, share_out(pieces, spark.sparkContext.defaultParallelism), scan, spec)
     built: list[Any] = [quote(column.name) for column in flags] if flagged else build_flags(spark, frame, flags)
     return tally_rows(frame.select(*[quote(name) for name in needed], *built), spec)
 

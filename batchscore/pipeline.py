@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from batchscore.assembly import describe_features
@@ -14,6 +14,7 @@ from batchscore.failures import retell
 from batchscore.hooks import reached
 from batchscore.intervals import Interval
 from batchscore.judging import Verdict, judge_gates, judge_stage, stop_reason
+from batchscore.jvm import submit_options
 from batchscore.ledger import Standing, find_standing
 from batchscore.lineups import describe_pinned
 from batchscore.loading import config_sha256
@@ -22,11 +23,12 @@ from batchscore.pinning import ModelBytes, pin_job_models, pinned_summary
 from batchscore.planning import Prepared, code_version, describe_checks, prepare
 from batchscore.plans import Plan
 from batchscore.records import RunRecord, to_dict
+from batchscore.scans import choose_scan, stage_interval
 from batchscore.scoring.udf import score_rows
-from batchscore.session import needs_delta, submit_jars
+from batchscore.session import needs_delta
 from batchscore.settlement import Settlement, settle
 from batchscore.tables.read import find_duplicates, quote
-from batchscore.tables.stage import Stage, read_stage, write_stage
+from batchscore.tables.stage import Stage, read_stage
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -53,7 +55,8 @@ def plan_interval(spark: SparkSession, job: Job, interval: Interval, *, force: b
         action=standing.action,
         generation=standing.generation,
         config_sha256=config_sha256(job.config),
-        input=prepared.input,
+        input=replace(prepared.input, whole=()),
+        scan=choose_scan(spark, prepared).summary(),
         lookups=prepared.lookups,
         models=prepared.models,
         features=describe_features(prepared.features, prepared.spec.features),
@@ -135,8 +138,9 @@ def _run(
     with attempt.step("score"):
         settlement.note("started")
         reached("stage.noted")
-        scored = score_rows(spark, prepared.rows, prepared.spec, prepared.contents)
-        stage = write_stage(spark, scored, target.stages.location(attempt.run_id))
+        scan = choose_scan(spark, prepared)
+        stage, told = stage_interval(spark, prepared, scan, target.stages.location(attempt.run_id))
+        attempt.learn(scan=told)
         reached("stage.written")
     return publish_stage(spark, prepared, stage, standing, settlement, force=force)
 
@@ -190,8 +194,8 @@ def _plan(
 def submit_line(job: Job, interval: Interval) -> str:
     """The `spark-submit` line that runs this interval of this job."""
     span = f" --interval {interval.label}" if interval.start else ""
-    jars = f" {submit_jars()}" if needs_delta(job.config) else ""
-    return f"spark-submit{jars} jobs/score.py run {job.file}{span}"
+    options = submit_options(delta=needs_delta(job.config), comet=job.config.engine.accelerator == "comet")
+    return f"spark-submit{' ' if options else ''}{options} jobs/score.py run {job.file}{span}"
 
 
 def _planned(prepared: Prepared, standing: Standing, force: bool, run_id: str) -> dict[str, Any]:

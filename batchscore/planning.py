@@ -30,6 +30,7 @@ from batchscore.references import resolve
 from batchscore.results import Place
 from batchscore.scoring.lineup import Matched, match_lineup
 from batchscore.scoring.resources import session_spec
+from batchscore.session import has_comet
 from batchscore.tables.read import read_interval
 
 if TYPE_CHECKING:
@@ -107,7 +108,8 @@ def prepare(spark: SparkSession, job: Job, interval: Interval, *, model: ModelBy
     pinned = pin_input(spark, job, interval)
     lookups = pin_lookups(spark, job, pinned)
     lineup, contents = model or pin_job_models(job)
-    source = read_interval(spark, pinned, interval, config.interval.column)
+    native = config.engine.accelerator != "none" and not config.engine.verify_pages and has_comet(spark)
+    source = read_interval(spark, pinned, interval, config.interval.column, native=native)
     check_columns(config, source)
     loaded = load_suites(job)
     compiled: dict[Place, CompiledSuite | None] = {"input": ready_place(config, loaded.get("input"), source)}
@@ -221,7 +223,7 @@ def flag_features(spark: SparkSession, features: FeatureRows, suite: CompiledSui
     if suite is None or not suite.sql:
         return features
     rows = features.rows.select("*", *build_flags(spark, features.rows, suite.sql))
-    return replace(features, rows=rows)
+    return replace(features, rows=rows, plain=False)
 
 
 def _check_column_names(config: JobConfig, names: Sequence[str]) -> None:

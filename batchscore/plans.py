@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from batchscore.lineups import Lineup
-from batchscore.records import PinnedModel, PinnedTable
+from batchscore.records import PinnedModel, PinnedTable, show_scan
 from batchscore.rendering import Sheet, Shown
 
 
@@ -33,6 +33,7 @@ class Plan(Shown):
     submit_line: str
     warnings: tuple[str, ...] = ()
     skew: tuple[Mapping[str, str], ...] = ()
+    scan: Mapping[str, Any] = field(default_factory=dict)
 
     def sheet(self) -> Sheet:
         """The plan laid out."""
@@ -49,6 +50,7 @@ class Plan(Shown):
             ("input", _table_line(self.input)),
             *((f"lookup {name}", _table_line(pinned)) for name, pinned in self.lookups.items()),
             *_model_lines(self.models),
+            ("scan", _scan_line(self.scan)),
             *self.outputs.items(),
             *(("warning", warning) for warning in self.warnings),
         ]
@@ -100,6 +102,11 @@ def _pin_line(model: PinnedModel) -> str:
 
 def _alias(alias: str | None) -> str:
     return f"(alias {alias}) " if alias else ""
+
+
+def _scan_line(scan: Mapping[str, Any]) -> str | None:
+    why = f"; not by the workers themselves: {scan['why']}" if scan.get("why") else ""
+    return f"{show_scan(scan)}{why}" if scan else None
 
 
 def _table_line(pinned: PinnedTable) -> str:

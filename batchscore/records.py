@@ -15,6 +15,19 @@ SEMANTICS = 2  # raise when the same config would give other values: it is part 
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class PinnedFile:
+    """A Parquet file of a pinned table.
+
+    Attributes:
+        path: Where it lies.
+        values: Partition column to its value in all rows of the file, as Delta's log or the folders write it.
+    """
+
+    path: str
+    values: Mapping[str, str | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class PinnedTable:
     """A table at one version.
 
@@ -28,6 +41,7 @@ class PinnedTable:
         files: How many those are; None where they were not listed.
         rows: Rows in those files by their statistics, where the interval covers whole files; else None.
         paths: For Parquet, the pinned files themselves.
+        whole: The pinned files, where they hold the interval's rows as they are and no others.
         since: For a lookup that is narrowed to what an interval may know: the first instant that is read.
         until: The first instant that is not.
         by: The column that these are about.
@@ -43,6 +57,7 @@ class PinnedTable:
     files: int | None
     rows: int | None = None
     paths: tuple[str, ...] = ()
+    whole: tuple[PinnedFile, ...] = ()
     since: str | None = None
     until: str | None = None
     by: str | None = None
@@ -120,6 +135,17 @@ def show_model(model: Mapping[str, Any] | None) -> str | None:
     return f"{model.get('name')}/{model.get('version')}"
 
 
+def show_scan(scan: Mapping[str, Any]) -> str | None:
+    """Who read the rows, in a line; None where nothing says."""
+    if not scan:
+        return None
+    who = {"workers": "Python workers", "comet": "Comet", "spark": "Spark"}[scan["by"]]
+    pages = "" if scan["pages_verified"] else ", page checksums not verified"
+    fallback = (scan.get("comet") or {}).get("fallback") or {}
+    left = f", not natively: {', '.join(sorted(fallback))}" if fallback else ""
+    return f"rows read by {who}{pages}{left}"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GateVerdict:
     """The verdict of one gate on a whole run.
@@ -178,6 +204,7 @@ class RunRecord(Shown):
     model: Mapping[str, Any] | None = None
     features: Mapping[str, Any] = field(default_factory=dict)
     challenger: Mapping[str, Any] = field(default_factory=dict)
+    scan: Mapping[str, Any] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
     reasons: Mapping[str, int] = field(default_factory=dict)
     checks: tuple[Mapping[str, Any], ...] = ()
@@ -207,6 +234,7 @@ class RunRecord(Shown):
             ("commits", self.commits),
             ("seconds", self.timings_s),
             ("runtime", self._runtime_line()),
+            ("scan", show_scan(self.scan)),
             ("error", self.error),
         ]
         return Sheet(

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
-import shutil
-import subprocess
 import sys
 from collections.abc import Mapping
 from importlib import resources
@@ -15,15 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from batchscore.config import EngineConfig, JobConfig
 from batchscore.errors import SetupError
+from batchscore.jvm import cache_folder, check_java, fetch_comet, fetch_jars, find_comet, find_jars, submit_options
 
 if TYPE_CHECKING:
     from pyspark import SparkContext
     from pyspark.sql import SparkSession
-
-DELTA_PACKAGE = "io.delta:delta-spark_4.1_2.13:4.4.0"
-JARS_VARIABLE = "BATCHSCORE_JARS"
-JAVA_VERSIONS = (17, 21)
-_NEEDED_JARS = ("delta-spark_4.1_2.13-4.4.0", "delta-storage-4.4.0", "unitycatalog-client-", "unitycatalog-hadoop-")
 
 # They decide values or guard against silent loss, so no config may change them.
 _VALUE_CONF = {
@@ -46,10 +39,22 @@ _SMALL_CONF = {
     "spark.sql.shuffle.partitions": "4",
     "spark.databricks.delta.snapshotPartitions": "2",
 }
+_CLASS_PATHS = ("spark.driver.extraClassPath", "spark.executor.extraClassPath")
+_DELTA_CLASS = "org.apache.spark.sql.delta.DeltaLog"
+_COMET_CLASS = "org.apache.spark.CometPlugin"
 _STATIC_CONF = {"spark.hadoop.parquet.page.verify-checksum.enabled": "true"}
-_DELTA_CONF = {
-    "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
-    "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+_EXTENSIONS = "spark.sql.extensions"
+_DELTA_EXTENSION = "io.delta.sql.DeltaSparkSessionExtension"
+_COMET_EXTENSION = "org.apache.comet.CometSparkSessionExtensions"
+_DELTA_CONF = {"spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog"}
+# Source: https://datafusion.apache.org/comet/user-guide/latest/configs.html
+_COMET_CONF = {
+    "spark.plugins": "org.apache.spark.CometPlugin",
+    "spark.memory.offHeap.enabled": "true",
+    "spark.memory.offHeap.size": "2g",
+    "spark.comet.enabled": "false",  # each run switches it on for its rows alone
+    "spark.comet.shuffle.enabled": "false",  # shuffles stay Spark's own, and so does the shuffle manager
+    "spark.comet.exec.pyarrowUDF.enabled": "true",
 }
 
 
@@ -81,6 +86,11 @@ def open_session(
         active = _build_session(engine, conf or {}, delta)
     if delta:
         _require_delta(active)
+    if engine.accelerator == "comet" and not has_comet(active):
+        raise SetupError(
+            "engine.accelerator: expected a Spark application with Comet; this one was made without it. Let batchscore "
+            "make the application, or set engine.accelerator to auto or none."
+        )
     session = active.newSession()
     for key, value in {**_VALUE_CONF, "spark.sql.session.timeZone": time_zone}.items():
         session.conf.set(key, value)
@@ -99,86 +109,9 @@ def needs_delta(config: JobConfig) -> bool:
     return "delta" in formats
 
 
-def find_jars() -> list[Path]:
-    """The Delta jars of this machine: from `BATCHSCORE_JARS`, or batchscore's cache; empty where there are none."""
-    folder = jars_folder()
-    if not folder.is_dir():
-        return []
-    jars = sorted(folder.glob("*.jar"))
-    complete = all(any(needed in jar.name for jar in jars) for needed in _NEEDED_JARS)
-    return jars if complete else []
-
-
-def jars_folder() -> Path:
-    """Where the Delta jars are kept."""
-    named = os.environ.get(JARS_VARIABLE)
-    if named:
-        return Path(named).expanduser()
-    return _cache_folder() / "jars" / "delta-4.4.0"
-
-
-def _cache_folder() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "batchscore"
-
-
-def fetch_jars() -> list[Path]:
-    """Fetch the Delta jars once, through Spark's own Ivy, and keep the ones that Spark lacks.
-
-    Raises:
-        SetupError: They could not be fetched.
-    """
-    found = find_jars()
-    if found:
-        return found
-    check_java()
-    folder = jars_folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    ivy = folder / "ivy"
-    code = (
-        "from pyspark.sql import SparkSession; SparkSession.builder.master('local[1]')"
-        f".config('spark.jars.packages', {DELTA_PACKAGE!r}).config('spark.jars.ivy', {str(ivy)!r})"
-        ".config('spark.ui.enabled', 'false').getOrCreate().stop()"
-    )
-    try:
-        done = subprocess.run(  # noqa: S603 - our own interpreter and a fixed text
-            [sys.executable, "-c", code], capture_output=True, text=True, timeout=600, check=False
-        )
-    except subprocess.TimeoutExpired as error:
-        raise SetupError(_fetch_message("no answer within 600 s")) from error
-    for jar in (ivy / "jars").glob("io.*.jar"):
-        if jar.name.startswith(("io.delta_", "io.unitycatalog_")):  # the rest is Spark's own
-            shutil.copy2(jar, folder / jar.name)
-    shutil.rmtree(ivy, ignore_errors=True)
-    found = find_jars()
-    if not found:
-        tail = [line for line in done.stderr.splitlines() if "::" in line or "Error" in line or "Exception" in line]
-        raise SetupError(_fetch_message(tail[-1].strip() if tail else f"exit code {done.returncode}"))
-    return found
-
-
-def check_java() -> int:
-    """The major version of the Java that Spark will start.
-
-    Raises:
-        SetupError: There is none, or it is not 17 or 21.
-    """
-    home = os.environ.get("JAVA_HOME")
-    java = str(Path(home) / "bin" / "java") if home else shutil.which("java")
-    advice = "Install a JDK 17 or 21 (for example Debian's openjdk-17-jre-headless) and set JAVA_HOME to it."
-    if not java or not Path(java).exists():
-        raise SetupError(f"Java: expected version 17 or 21; found none. {advice}")
-    done = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
-    found = re.search(r'version "(\d+)', done.stderr + done.stdout)
-    major = int(found[1]) if found else 0
-    if major not in JAVA_VERSIONS:
-        raise SetupError(f"Java: expected version 17 or 21; found {major or 'an unknown one'} at {java}. {advice}")
-    return major
-
-
-def submit_jars() -> str:
-    """The `--jars` argument for `spark-submit`: the jars of this machine, or the package to fetch."""
-    jars = find_jars()
-    return f"--jars {','.join(str(jar) for jar in jars)}" if jars else f"--packages {DELTA_PACKAGE}"
+def has_comet(session: SparkSession) -> bool:
+    """Whether a session's application was made with Comet."""
+    return _COMET_EXTENSION in str(session.conf.get(_EXTENSIONS, "") or "")
 
 
 def close_session() -> None:
@@ -209,17 +142,29 @@ def _build_session(engine: EngineConfig, conf: Mapping[str, str], delta: bool) -
 
     check_java()
     builder = SparkSession.builder
-    settings = {"spark.app.name": "batchscore", **_STATIC_CONF, **(_DELTA_CONF if delta else {})}
+    comet = engine.accelerator == "comet" or (engine.accelerator == "auto" and bool(find_comet()))
+    if comet:
+        os.environ.setdefault("COMET_LOG_LEVEL", "error")  # its native part writes to stderr
+    extensions = [name for name, wanted in ((_COMET_EXTENSION, comet), (_DELTA_EXTENSION, delta)) if wanted]
+    settings = {"spark.app.name": "batchscore", **_STATIC_CONF}
+    settings |= {_EXTENSIONS: ",".join(extensions)} if extensions else {}
+    settings |= {**(_DELTA_CONF if delta else {}), **(_COMET_CONF if comet else {})}
     if "PYSPARK_GATEWAY_PORT" not in os.environ:  # not started by spark-submit
         jars = (find_jars() or fetch_jars()) if delta else []
         # Workers are forked from this interpreter's twin; another python would lack pyarrow.
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-        settings |= _own_application(engine, jars)
-    elif delta:
+        comet_jars = (find_comet() or fetch_comet()) if comet else []
+        settings |= _own_application(engine, [*jars, *comet_jars])
+        if comet_jars:  # its plugin starts before Spark hands jars out
+            settings |= dict.fromkeys(_CLASS_PATHS, str(comet_jars[0]))
+    else:
         from pyspark import SparkContext  # noqa: PLC0415
 
         SparkContext._ensure_initialized()
-        _require_jars(SparkContext._jvm)
+        options = submit_options(delta=delta, comet=comet)
+        for class_name, wanted, what in ((_DELTA_CLASS, delta, "Delta jars"), (_COMET_CLASS, comet, "Comet jar")):
+            if wanted:
+                _require_class(SparkContext._jvm, class_name, what, options)
     for key, value in {**settings, **conf}.items():
         builder = builder.config(key, value)
     return builder.getOrCreate()
@@ -234,7 +179,7 @@ def _own_application(engine: EngineConfig, jars: list[Path]) -> dict[str, str]:
         "spark.driver.memory": engine.driver_memory,
         **({"spark.jars": ",".join(str(jar) for jar in jars)} if jars else {}),
         # Spark makes this folder when it starts; nothing is written to it, and the user's own folder stays clean.
-        "spark.sql.warehouse.dir": str(_cache_folder() / "warehouse"),
+        "spark.sql.warehouse.dir": str(cache_folder() / "warehouse"),
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
         **({"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1"} if local else {}),
@@ -256,20 +201,19 @@ def _quiet_pyspark() -> None:
         PySparkLogger.getLogger(name).setLevel(logging.CRITICAL + 1)
 
 
-def _require_jars(jvm: Any) -> None:
+def _require_class(jvm: Any, class_name: str, what: str, options: str) -> None:
     try:
-        jvm.java.lang.Thread.currentThread().getContextClassLoader().loadClass("org.apache.spark.sql.delta.DeltaLog")
+        jvm.java.lang.Thread.currentThread().getContextClassLoader().loadClass(class_name)
     except Exception as error:
         raise SetupError(
-            "Spark: expected the Delta jars on this application; found none. They must stand on its own command "
-            f"line: spark-submit {submit_jars()} …"
+            f"Spark: expected the {what} on this application; found none. They must stand on its own command "
+            f"line: spark-submit {options} …"
         ) from error
 
 
 def _require_delta(session: SparkSession) -> None:
-    _require_jars(session._jvm)
-    extensions = str(session.conf.get("spark.sql.extensions", "") or "")
-    if "DeltaSparkSessionExtension" not in extensions:
+    _require_class(session._jvm, _DELTA_CLASS, "Delta jars", submit_options(delta=True, comet=False))
+    if _DELTA_EXTENSION not in str(session.conf.get(_EXTENSIONS, "") or ""):
         raise SetupError(
             "Spark: the active session was made without Delta's extension. Make it with "
             "spark.sql.extensions=io.delta.sql.DeltaSparkSessionExtension and "
@@ -290,10 +234,3 @@ def _refuse_connect() -> None:
             "Spark: a Spark Connect session has no broadcast variables, which batchscore needs; "
             "use a classic session (unset SPARK_REMOTE, or run with spark-submit)."
         )
-
-
-def _fetch_message(found: str) -> str:
-    return (
-        f"Delta jars: expected {DELTA_PACKAGE} to be fetched into {jars_folder()}; found: {found}. "
-        f"On a machine without network, copy the jars there from another one, or set {JARS_VARIABLE}."
-    )

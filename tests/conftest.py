@@ -27,8 +27,8 @@ def _own_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def spark() -> Iterator[SparkSession]:
-    """The one session of this test run, made as a run makes it."""
+    """The one session of this test run, made as a run makes it; Comet is in it, and off until a job asks for it."""
     os.environ.setdefault("TZ", "UTC")
-    session = open_session(EngineConfig(master="local[2]", driver_memory="2g"), "UTC")
+    session = open_session(EngineConfig(master="local[2]", driver_memory="2g", accelerator="auto"), "UTC")
     yield session
     session.stop()

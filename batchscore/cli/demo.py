@@ -15,8 +15,8 @@ import click
 from batchscore.cli.options import emit, json_option, plain
 from batchscore.cli.progress import show_progress
 from batchscore.demo.packages import require_packages
+from batchscore.jvm import fetch_jars, find_jars
 from batchscore.rendering import Sheet
-from batchscore.session import fetch_jars, find_jars
 
 if TYPE_CHECKING:
     from batchscore.config import Job

@@ -239,17 +239,25 @@ class ScoringConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EngineConfig:
-    """The Spark session, where batchscore makes it itself. Ignored inside spark-submit and notebooks' own sessions.
+    """The Spark session, where batchscore makes it itself; one that is there already keeps its master and its memory.
 
     Attributes:
         master: Spark master URL.
         driver_memory: Java heap of the driver, such as `2g`.
+        accelerator: Who computes SQL features: Spark alone (`none`), Apache DataFusion Comet (`comet`), or Comet where
+            its jar is on this machine (`auto`).
+        scan: Who reads the input's Parquet files: the Python workers themselves where the job lets them, else Spark
+            (`auto`), or always Spark (`spark`).
+        verify_pages: Whether the checksums of Parquet pages are verified wherever they are read.
         conf: Further Spark settings; those that decide values or safety are refused.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
     master: str = "local[*]"
     driver_memory: str = "2g"
+    accelerator: Literal["none", "comet", "auto"] = "none"
+    scan: Literal["auto", "spark"] = "auto"
+    verify_pages: bool = True
     conf: dict[str, str] = field(default_factory=dict)
 
 

@@ -34,12 +34,14 @@ class FeatureRows:
         features: What the kernel must know of each feature.
         failed: Whether `_failed_<word>` columns travel along.
         steps: Every feature with what it reads, inputs first.
+        plain: Whether every column is a column of the input table, or `_raw`.
     """
 
     rows: DataFrame
     features: tuple[FeatureSpec, ...]
     failed: bool
     steps: tuple[Step, ...] = ()
+    plain: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,9 +107,8 @@ def build_features(
     plain += [_column(s.name).alias(s.name) for s in steps if s.kind == "input" and s.name not in needed]
     carried = [*[_column(name).alias(name) for name in needed], *plain, *flags]
     if not layers:
-        return FeatureRows(
-            start.select(*carried), tuple(_spec(f, None, sources) for f in features), failed=False, steps=steps
-        )
+        specs = tuple(_spec(f, None, sources) for f in features)
+        return FeatureRows(start.select(*carried), specs, failed=False, steps=steps)
     work = _Layers(spark, layers, sources)
     final, bits = work.compute(start, carried, [feature.name for feature in features])
     specs = tuple(_spec(f, bits.get(f.name), sources) for f in features)

@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 
 from batchscore.errors import SetupError
 from batchscore.health.checks import Check, attempt
-from batchscore.session import check_java, fetch_jars, find_jars, jars_folder
+from batchscore.jvm import check_java, fetch_jars, find_jars, jars_folder
 
 ONNXRUNTIME_BUILDS = ("onnxruntime", "onnxruntime-gpu")
 _SHOWN = ("pyspark", "delta-spark", "pyarrow", "pandas", "mlflow", "great-expectations")

@@ -1,8 +1,10 @@
-"""Parquet files read by the workers themselves, where whole local files are asked about: no row passes the JVM."""
+"""Parquet files read by the workers themselves: no row of the input passes the JVM."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,65 +14,120 @@ from batchscore.kernel.checking import CheckSpec, check_batch
 from batchscore.kernel.tally import Tally
 
 BATCH_ROWS = 65_536
+RAW = "_raw"
 
 
-def scan_share(
-    files: Sequence[str], share: int, shares: int, types: Mapping[str, pa.DataType], spec: CheckSpec
-) -> str | None:
-    """Check one worker's share of the row groups of some files; page checksums are verified where there are any.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Piece:
+    """Row groups of one Parquet file, and what they lack.
+
+    Attributes:
+        path: A local path.
+        groups: Which row groups.
+        rows: Rows in them.
+        size_bytes: Their compressed length.
+        values: Columns that have one value in all rows, such as partition columns; None for null.
+    """
+
+    path: str
+    groups: tuple[int, ...]
+    rows: int
+    size_bytes: int
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScanSpec:
+    """What to read of every piece.
+
+    Attributes:
+        schema: The columns as Spark would give them, as an Arrow schema in IPC form.
+        names: Column of the schema to its name in the files, where that differs.
+        verify: Whether the checksums of pages are verified, where the files have any.
+    """
+
+    schema: bytes
+    names: Mapping[str, str] = field(default_factory=dict)
+    verify: bool = True
+
+
+def read_pieces(pieces: Iterable[Piece], spec: ScanSpec, batch_rows: int) -> Iterator[pa.RecordBatch]:
+    """The rows of some pieces, in order.
 
     Args:
-        files: Local paths, the same for all workers.
-        share: Which share, from 0; row groups go round.
-        shares: How many there are.
-        types: The columns that the spec reads, with the types that it was compiled for.
-        spec: What to check.
-
-    Returns:
-        The tally as JSON; None where a file holds other types, which Spark may know how to read.
+        pieces: Pieces whose files hold the columns that `values` does not, with the types of the schema but for the
+            label of a time zone.
+        spec: What to read.
+        batch_rows: Most rows of a batch.
 
     Raises:
         InputError: A file is damaged or gone.
     """
-    tally, turn = Tally(), 0
-    for path in files:
+    schema = pa.ipc.read_schema(pa.py_buffer(spec.schema))
+    for piece in pieces:
         try:
-            fits, groups = _scan_file(path, turn, share, shares, types, spec, tally)
+            yield from _read_piece(piece, schema, spec, batch_rows)
         except (OSError, pa.ArrowException) as error:
             raise InputError(
-                f"{path}: expected a whole Parquet file; reading it ended in {type(error).__name__}. "
+                f"{piece.path}: expected a whole Parquet file; reading it ended in {type(error).__name__}. "
                 "The file is damaged or gone; restore it."
             ) from error
-        if not fits:
-            return None
-        turn += groups
+
+
+def tally_pieces(pieces: Iterable[Piece], scan: ScanSpec, spec: CheckSpec) -> str:
+    """Check the rows of some pieces.
+
+    Returns:
+        The tally as JSON.
+
+    Raises:
+        InputError: A file is damaged or gone.
+    """
+    tally = Tally()
+    if not pa.ipc.read_schema(pa.py_buffer(scan.schema)).names:
+        tally.read += sum(piece.rows for piece in pieces)
+        return tally.to_json()
+    for batch in read_pieces(pieces, scan, BATCH_ROWS):
+        columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+        check_batch(columns, batch.num_rows, spec, tally)
     return tally.to_json()
 
 
-def _scan_file(
-    path: str, turn: int, share: int, shares: int, types: Mapping[str, pa.DataType], spec: CheckSpec, tally: Tally
-) -> tuple[bool, int]:
-    """Whether the file has the types, and how many row groups it has."""
-    with pq.ParquetFile(path, page_checksum_verification=True) as file:
-        if not _fits(file.schema_arrow, types):
-            return False, 0
-        groups = [group for group in range(file.num_row_groups) if (turn + group) % shares == share]
-        if not types:
-            tally.read += sum(file.metadata.row_group(group).num_rows for group in groups)
-            return True, file.num_row_groups
-        for batch in file.iter_batches(BATCH_ROWS, row_groups=groups, columns=[*types], use_threads=False):
-            check_batch({name: batch.column(name) for name in types}, batch.num_rows, spec, tally)
-        return True, file.num_row_groups
+def _read_piece(piece: Piece, schema: pa.Schema, spec: ScanSpec, batch_rows: int) -> Iterator[pa.RecordBatch]:
+    wanted = [name for column in schema for name in _files_names(column, spec)]
+    read = [name for name in dict.fromkeys(wanted) if name not in piece.values]
+    with pq.ParquetFile(piece.path, page_checksum_verification=spec.verify) as file:
+        if not read:  # every column has one value
+            yield _make_batch(piece, schema, spec, {}, piece.rows)
+            return
+        groups = file.iter_batches(batch_rows, row_groups=list(piece.groups), columns=read, use_threads=False)
+        for batch in groups:
+            found = dict(zip(batch.schema.names, batch.columns, strict=True))
+            yield _make_batch(piece, schema, spec, found, batch.num_rows)
 
 
-def _fits(schema: pa.Schema, types: Mapping[str, pa.DataType]) -> bool:
-    return all(
-        len(schema.get_all_field_indices(name)) == 1 and _same(schema.field(name).type, kind)
-        for name, kind in types.items()
-    )
+def _make_batch(
+    piece: Piece, schema: pa.Schema, spec: ScanSpec, found: Mapping[str, pa.Array], rows: int
+) -> pa.RecordBatch:
+    def column(name: str, kind: pa.DataType) -> pa.Array:
+        name = spec.names.get(name, name)
+        if name in found:
+            array = found[name]
+            return array if array.type == kind else array.cast(kind)
+        value = piece.values[name]
+        return pa.nulls(rows, kind) if value is None else pa.repeat(pa.scalar(value, kind), rows)
+
+    arrays = []
+    for item in schema:
+        if item.name == RAW:
+            fields = list(item.type)
+            arrays.append(pa.StructArray.from_arrays([column(one.name, one.type) for one in fields], fields=fields))
+        else:
+            arrays.append(column(item.name, item.type))
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
-def _same(found: pa.DataType, wanted: pa.DataType) -> bool:
-    if pa.types.is_timestamp(found) and pa.types.is_timestamp(wanted):
-        return found.unit == wanted.unit and (found.tz is None) == (wanted.tz is None)
-    return bool(found == wanted)
+def _files_names(column: pa.Field, spec: ScanSpec) -> list[str]:
+    """The columns of the files that a column is made of."""
+    names = [one.name for one in column.type] if column.name == RAW else [column.name]
+    return [spec.names.get(name, name) for name in names]

@@ -13,7 +13,7 @@ import pyarrow as pa
 from batchscore.errors import ModelError
 from batchscore.kernel.batch import run_kernel
 from batchscore.kernel.checking import CheckSpec, run_checks
-from batchscore.kernel.scan import scan_share
+from batchscore.kernel.scan import Piece, ScanSpec, read_pieces, tally_pieces
 from batchscore.kernel.spec import KernelSpec
 from batchscore.kernel.tally import Tally
 from batchscore.kernel.training import FillSpec, fill_batches
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 MAX_BROADCAST_BYTES = 2**31 - 1
+READ_ROWS = 16_384  # of a batch that workers read themselves
 Task = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
 
@@ -42,6 +43,40 @@ def score_rows(spark: SparkSession, rows: DataFrame, spec: KernelSpec, contents:
     Raises:
         ModelError: The model is too large to broadcast.
     """
+    schema, task, profile = _scoring(spark, spec, contents)
+    return _map_batches(rows, task, schema, profile)
+
+
+def score_files(
+    spark: SparkSession,
+    shares: Sequence[tuple[Piece, ...]],
+    scan: ScanSpec,
+    spec: KernelSpec,
+    contents: Mapping[str, bytes],
+) -> DataFrame:
+    """The same for rows that the workers read themselves.
+
+    Args:
+        spark: The session.
+        shares: What each task reads.
+        scan: Which columns.
+        spec: What the kernel does.
+        contents: Bytes of the pinned models by their digests.
+
+    Returns:
+        As `score_rows`.
+
+    Raises:
+        ModelError: The model is too large to broadcast.
+    """
+    schema, task, profile = _scoring(spark, spec, contents)
+    read = partial(_read_share, shares=tuple(shares), scan=scan, task=task)
+    numbers = spark.range(0, len(shares), 1, len(shares))
+    return numbers.mapInArrow(read, schema, profile=profile)
+
+
+def _scoring(spark: SparkSession, spec: KernelSpec, contents: Mapping[str, bytes]) -> tuple[Any, Task, Any]:
+    """The schema of what scoring gives back, the task that does it, and its resource profile."""
     from pyspark.sql.pandas.types import from_arrow_schema  # noqa: PLC0415 - the driver alone needs it
 
     challenger = spec.scores.challenger
@@ -54,8 +89,7 @@ def score_rows(spark: SparkSession, rows: DataFrame, spec: KernelSpec, contents:
             )
     broadcasts = {sha256: spark.sparkContext.broadcast(content) for sha256, content in contents.items()}
     schema = from_arrow_schema(pa.ipc.read_schema(pa.py_buffer(spec.schema)))
-    profile = task_profile(spark, spec.session)
-    return _map_batches(rows, partial(_score_task, spec=spec, broadcasts=broadcasts), schema, profile)
+    return schema, partial(_score_task, spec=spec, broadcasts=broadcasts), task_profile(spark, spec.session)
 
 
 def fill_rows(rows: DataFrame, spec: FillSpec) -> DataFrame:
@@ -96,31 +130,31 @@ def _run_named(batches: Iterator[pa.RecordBatch], *, names: Sequence[str], task:
     return task(pa.RecordBatch.from_arrays(batch.columns, names=list(names)) for batch in batches)
 
 
-def tally_files(
-    spark: SparkSession, files: Sequence[str], types: Mapping[str, pa.DataType], spec: CheckSpec
-) -> Tally | None:
-    """What the rows of whole local Parquet files amount to, read by the workers themselves in one Spark job.
+def tally_files(spark: SparkSession, shares: Sequence[tuple[Piece, ...]], scan: ScanSpec, spec: CheckSpec) -> Tally:
+    """What rows that the workers read themselves amount to, in one Spark job.
 
     Args:
         spark: The session.
-        files: Local paths.
-        types: The columns that the spec reads, with the types that it was compiled for.
+        shares: What each task reads.
+        scan: The columns that the spec reads.
         spec: What to check.
-
-    Returns:
-        The tally; None where a file holds other types.
     """
-    shares = spark.sparkContext.defaultParallelism
-    scan = partial(_scan_task, files=tuple(files), shares=shares, types=dict(types), spec=spec)
-    told = spark.sparkContext.parallelize(range(shares), shares).map(scan).collect()
-    return None if None in told else Tally.merge(Tally.from_json(text) for text in told)
+    numbers = spark.sparkContext.parallelize(range(len(shares)), max(1, len(shares)))
+    told = numbers.map(partial(_tally_share, shares=tuple(shares), scan=scan, spec=spec)).collect()
+    return Tally.merge(Tally.from_json(text) for text in told)
 
 
-def _scan_task(
-    share: int, *, files: Sequence[str], shares: int, types: Mapping[str, pa.DataType], spec: CheckSpec
-) -> Any:
+def _tally_share(number: int, *, shares: Sequence[tuple[Piece, ...]], scan: ScanSpec, spec: CheckSpec) -> str:
     drop_spark_finders()
-    return scan_share(files, share, shares, types, spec)
+    return tally_pieces(shares[number], scan, spec)
+
+
+def _read_share(
+    numbers: Iterator[pa.RecordBatch], *, shares: Sequence[tuple[Piece, ...]], scan: ScanSpec, task: Task
+) -> Iterator[pa.RecordBatch]:
+    drop_spark_finders()
+    pieces = [piece for batch in numbers for number in batch.column(0).to_pylist() for piece in shares[number]]
+    return task(read_pieces(pieces, scan, READ_ROWS))
 
 
 def _check_task(batches: Iterator[pa.RecordBatch], *, spec: CheckSpec) -> Iterator[pa.RecordBatch]:

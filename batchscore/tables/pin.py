@@ -4,24 +4,40 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from batchscore.errors import InputError
 from batchscore.intervals import Interval
-from batchscore.records import PinnedTable
+from batchscore.records import PinnedFile, PinnedTable
 from batchscore.tables.locations import find_location, is_path, list_names
 from batchscore.tables.log import DeltaLog
 from batchscore.tables.lookback import identify_file, spans_of
-from batchscore.tables.read import interval_condition, read_pinned
+from batchscore.tables.read import folder_values, interval_condition, read_pinned
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 MANY_FILES = 2000
-Statistics = tuple[dict[str, Any], int]  # of a file, and the rows deleted in it
+# Reader features under which a file holds its rows as they are, as long as it has no deletion vector.
+HARMLESS = frozenset({"deletionVectors", "timestampNtz", "v2Checkpoint", "vacuumProtocolCheck"})
+
+
+@dataclass(frozen=True, slots=True)
+class _DeltaFile:
+    """A data file as Delta's log has it: its path, deletion vector, statistics and partition values."""
+
+    path: str
+    vector: Mapping[str, Any]
+    stats: Mapping[str, Any]
+    values: Mapping[str, str | None]
+
+    @property
+    def entry(self) -> str:
+        """Its part of the fingerprint."""
+        return identify_file(self.path, self.vector)
 
 
 def pin_table(
@@ -72,42 +88,61 @@ def pin_table(
     frame = read_pinned(spark, pinned)
     if interval.start is not None:
         frame = frame.where(interval_condition(frame, interval, column, where))
-    entries, stats = _delta_files(spark, snapshot, frame)
-    rows = _count_rows(stats)
+    found = _delta_files(spark, snapshot, frame)
+    rows = _count_rows(found)
     names = snapshot.metadata().partitionColumns().mkString("\n")
     covered = interval.start is None or column in names.split("\n")
-    pinned = replace(pinned, moments=spans_of([one for one, _ in stats], moments))
-    return _with_files(pinned, entries, rows if covered else None)
+    pinned = replace(pinned, moments=spans_of([one.stats for one in found], moments))
+    if covered and _is_plain(snapshot) and not any(one.vector for one in found):
+        pinned = replace(pinned, whole=_whole_files(location, found))
+    return _with_files(pinned, [one.entry for one in found], rows if covered else None)
 
 
-def _delta_files(spark: SparkSession, snapshot: Any, frame: DataFrame) -> tuple[list[str], list[Statistics]]:
-    """The files a pruned read touches, each with its deletion vector, their statistics, and rows deleted in each."""
+def _is_plain(snapshot: Any) -> bool:
+    """Whether a Delta table's files hold its rows as they are. Source: Delta protocol, "Table Features"."""
+    protocol = snapshot.protocol()
+    if protocol.minReaderVersion() == 1:
+        return True
+    features = str(protocol.readerFeatureNames().mkString(",")) if protocol.minReaderVersion() >= 3 else "?"
+    return set(filter(None, features.split(","))) <= HARMLESS
+
+
+def _whole_files(location: str, found: Sequence[_DeltaFile]) -> tuple[PinnedFile, ...]:
+    if any(urlsplit(one.path).scheme for one in found):  # a clone's files lie elsewhere
+        return ()
+    return tuple(PinnedFile(path=f"{location}/{unquote(one.path)}", values=one.values) for one in found)
+
+
+def _delta_files(spark: SparkSession, snapshot: Any, frame: DataFrame) -> list[_DeltaFile]:
+    """The files a pruned read touches."""
     from pyspark.sql import DataFrame as Frame  # noqa: PLC0415 - the driver alone needs it
     from pyspark.sql import functions as F  # noqa: PLC0415
 
     names = {unquote(path.rsplit("/", 1)[-1]) for path in frame.inputFiles()}
     if not names:
-        return [], []
+        return []
     files: Any = Frame(snapshot.allFiles().toDF(), spark)
     name = F.element_at(F.split("path", "/"), -1)
     if len(names) <= MANY_FILES:
         files = files.where(name.isin(sorted(names)))
-    entries: list[str] = []
-    found: list[Statistics] = []
-    for row in files.select("path", F.to_json("deletionVector").alias("dv"), "stats").collect():
-        if unquote(row["path"].rsplit("/", 1)[-1]) not in names:
-            continue
-        vector = json.loads(row["dv"]) if row["dv"] else {}
-        entries.append(identify_file(row["path"], vector))
-        found.append((json.loads(row["stats"]) if row["stats"] else {}, int(vector.get("cardinality", 0))))
-    return entries, found
+    columns = ("path", F.to_json("deletionVector").alias("dv"), "stats", "partitionValues")
+    return [
+        _DeltaFile(
+            row["path"],
+            json.loads(row["dv"]) if row["dv"] else {},
+            json.loads(row["stats"]) if row["stats"] else {},
+            row["partitionValues"] or {},
+        )
+        for row in files.select(*columns).collect()
+        if unquote(row["path"].rsplit("/", 1)[-1]) in names
+    ]
 
 
-def _count_rows(found: list[Statistics]) -> int | None:
+def _count_rows(found: Sequence[_DeltaFile]) -> int | None:
     """Rows by the files' statistics; None where one does not say."""
-    if not all("numRecords" in stats for stats, _ in found):
+    if not all("numRecords" in one.stats for one in found):
         return None
-    return sum(int(stats["numRecords"]) - deleted for stats, deleted in found)
+    return sum(int(one.stats["numRecords"]) - int(one.vector.get("cardinality", 0)) for one in found)
 
 
 def _pin_parquet(
@@ -134,6 +169,7 @@ def _pin_parquet(
         paths=tuple(paths),
     )
     frame = read_pinned(spark, pinned)
+    covered = interval is not None and interval.start is None
     if interval is not None and interval.start is not None:
         interval_condition(frame, interval, column, where)
         wanted = _partitions_of(interval, str(column))
@@ -142,7 +178,16 @@ def _pin_parquet(
             entries = [entry for entry, _ in kept]
             if kept:
                 pinned = replace(pinned, paths=tuple(path for _, path in kept))
+                covered = True
+    if covered:
+        pinned = replace(pinned, whole=_named_folders(entries, pinned.paths))
     return _with_files(pinned, entries, None)
+
+
+def _named_folders(entries: Sequence[str], paths: Sequence[str]) -> tuple[PinnedFile, ...]:
+    """Files with the values that the folders above them name."""
+    relative = [json.loads(entry)[0] for entry in entries]
+    return tuple(PinnedFile(path=p, values=folder_values(r)) for r, p in zip(relative, paths, strict=True))
 
 
 def _partitions_of(interval: Interval, column: str) -> list[str] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from batchscore.errors import InputError
 from batchscore.intervals import Interval
@@ -14,13 +15,30 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
 
 
+HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
+FOLDER_TYPES = frozenset({"string", "date", "tinyint", "smallint", "int", "bigint", "boolean"})
+
+
 def quote(name: str) -> str:
     """A column name as a SQL identifier, whatever characters it holds."""
     return f"`{name.replace('`', '``')}`"
 
 
-def read_pinned(spark: SparkSession, pinned: PinnedTable) -> DataFrame:
+def folder_values(path: str) -> dict[str, str | None]:
+    """The partition values that the folders of a relative path name, as Hive writes them."""
+    named = [part.partition("=") for part in path.split("/")[:-1] if "=" in part]
+    return {unquote(name): None if value == HIVE_NULL else unquote(value) for name, _, value in named}
+
+
+def read_pinned(spark: SparkSession, pinned: PinnedTable, *, native: bool = False) -> DataFrame:
     """The whole of a pinned table.
+
+    Args:
+        spark: The session.
+        pinned: The table.
+        native: Whether a Delta table whose files hold its rows as they are is read as these Parquet files, which Comet
+            can read itself. A pinned version is a list of files; only its interval's files are listed, so only that
+            interval may be asked for.
 
     Raises:
         InputError: Its Parquet files have columns that Spark cannot read.
@@ -33,7 +51,24 @@ def read_pinned(spark: SparkSession, pinned: PinnedTable) -> DataFrame:
             if fault is None:
                 raise
             raise InputError(f"{pinned.table}: {fault}") from error
-    return spark.read.format("delta").option("versionAsOf", str(pinned.version)).load(pinned.location)
+    frame = spark.read.format("delta").option("versionAsOf", str(pinned.version)).load(pinned.location)
+    if native and pinned.whole and _names_its_partitions(pinned, frame):
+        files = spark.read.schema(frame.schema).option("basePath", pinned.location)
+        found = files.parquet(*[file.path for file in pinned.whole])  # partition columns come last
+        return found.select(*[quote(name) for name in frame.columns])
+    return frame
+
+
+def _names_its_partitions(pinned: PinnedTable, frame: DataFrame) -> bool:
+    """Whether the folders of a Delta table say what its log says of partitions, in types that Spark reads from both."""
+    types = dict(frame.dtypes)
+    for file in pinned.whole:
+        logged = {name: value or None for name, value in file.values.items()}
+        if folder_values(file.path.removeprefix(f"{pinned.location}/")) != logged:
+            return False
+        if any(types[name] not in FOLDER_TYPES for name in logged):
+            return False
+    return True
 
 
 # What Spark says of a schema, which holds names and types but no values; and what is to be said instead.
@@ -60,13 +95,15 @@ def _find_schema_fault(text: str) -> str | None:
     return next((sentence.format(match[1]) for match, sentence in found if match), None)
 
 
-def read_interval(spark: SparkSession, pinned: PinnedTable, interval: Interval, column: str | None) -> DataFrame:
-    """The rows of one interval of a pinned table, all columns.
+def read_interval(
+    spark: SparkSession, pinned: PinnedTable, interval: Interval, column: str | None, *, native: bool = False
+) -> DataFrame:
+    """The rows of one interval of a pinned table, all columns; `native` as for `read_pinned`.
 
     Raises:
         InputError: The interval's column is missing or is no date or timestamp.
     """
-    frame = read_pinned(spark, pinned)
+    frame = read_pinned(spark, pinned, native=native)
     if interval.start is None:
         return frame
     return frame.where(interval_condition(frame, interval, column, "interval.column"))

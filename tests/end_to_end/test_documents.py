@@ -20,8 +20,8 @@ from ruamel.yaml import YAML
 from batchscore.checks.suite import load_suite
 from batchscore.cli import _COMMANDS, run_cli
 from batchscore.errors import EXIT_CODES
+from batchscore.jvm import DELTA_PACKAGE, JARS_VARIABLE
 from batchscore.loading import load_job
-from batchscore.session import DELTA_PACKAGE, JARS_VARIABLE
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -141,8 +141,10 @@ def test_files_are_read_directly_to_the_same_verdicts(
     small, _ = odd
     plain = "checks.input=[{type: expect_column_values_to_not_be_null, kwargs: {column: a.b}}]"
     direct = check_interval(spark, small.load(plain), parse_interval(None, "snapshot", "UTC"))
-    monkeypatch.setattr("batchscore.checking.find_whole_files", lambda *_: None)
-    through_spark = check_interval(spark, small.load(plain), parse_interval(None, "snapshot", "UTC"))
+    monkeypatch.setattr("batchscore.checking.tally_files", None)
+    through_spark = check_interval(
+        spark, small.load(plain, "engine.scan=spark"), parse_interval(None, "snapshot", "UTC")
+    )
     assert direct.checks == through_spark.checks
     assert direct.counts == through_spark.counts
 

@@ -21,7 +21,7 @@ from fake_stages import FakeStages
 from fake_table import FakeTable
 
 import batchscore.republish
-from batchscore import attempts, judging, ledger, outputs, pinning, planning
+from batchscore import attempts, judging, ledger, outputs, pinning, planning, scans
 from batchscore.audit import chain, fold
 from batchscore.config import InputConfig, IntervalConfig, Job, JobConfig, ModelConfig, OutputConfig
 from batchscore.features.definitions import Definitions
@@ -35,7 +35,6 @@ from batchscore.publish import comparison, protocol
 from batchscore.publish.comparison import TableSpec
 from batchscore.publish.schema import append_only_spec, ensure_table, scores_spec
 from batchscore.records import GateVerdict, PinnedModel, PinnedTable
-from batchscore.scoring import udf
 from batchscore.tables import stage as stage_module
 from batchscore.tables.stage import Stage
 
@@ -184,8 +183,8 @@ def on_lists(current: Callable[[], Process]) -> Iterator[None]:
         (batchscore.loading, "config_sha256"): lambda config: digest,
         (pinning, "pin_job_models"): lambda job, recorded: recorded["version"],
         (pinning, "reopen_input"): lambda *args: None,
-        (udf, "score_rows"): lambda spark, rows, spec, model_bytes: rows,
-        (stage_module, "write_stage"): write_stage,
+        (scans, "choose_scan"): lambda spark, prepared: None,
+        (scans, "stage_interval"): lambda spark, prepared, scan, place: (write_stage(spark, prepared.rows, place), {}),
         (stage_module, "read_stage"): read_stage,
         (judging, "judge_stage"): judge_stage,
         (judging, "judge_gates"): judge_gates,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,10 @@ from batchscore.checks.values import Unsupported
 from batchscore.errors import InputError
 from batchscore.expectations import CORE, REFUSED, UNEXPECTED_ROWS
 from batchscore.kernel.checking import CheckSpec
-from batchscore.kernel.scan import scan_share
+from batchscore.kernel.scan import Piece, ScanSpec, tally_pieces
 from batchscore.kernel.spec import RuleSpec
 from batchscore.kernel.tally import Tally
+from batchscore.tables.direct import share_out
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -243,18 +245,22 @@ SMALL = CheckSpec(
 )
 
 
+SCAN = ScanSpec(schema=pa.schema([("x", pa.int64())]).serialize().to_pybytes())
+
+
+def whole(path: Path) -> Piece:
+    """All row groups of a file of 45 rows."""
+    return Piece(path=str(path), groups=tuple(range(5)), rows=45, size_bytes=1)
+
+
 @pytest.mark.parametrize("shares", [1, 2, 3, 9])
 def test_every_row_group_is_read_by_one_share(tmp_path: Path, shares: int) -> None:
-    files = [write_parquet(tmp_path, 45)]
-    told = [scan_share(files, share, shares, {"x": pa.int64()}, SMALL) for share in range(shares)]
-    tally = Tally.merge(Tally.from_json(text) for text in told if text is not None)
+    path = write_parquet(tmp_path, 45)
+    pieces = [Piece(path=path, groups=(group,), rows=10, size_bytes=100 + group) for group in range(5)]
+    told = [tally_pieces(share, SCAN, SMALL) for share in share_out(pieces, shares)]
+    tally = Tally.merge(Tally.from_json(text) for text in told)
+    assert len(told) == min(shares, 5)
     assert (tally.read, tally.quarantined, tally.rules) == (45, 14, {"input[0]": (45, 14)})
-
-
-def test_a_file_of_other_types_is_left_to_spark(tmp_path: Path) -> None:
-    files = [write_parquet(tmp_path, 5)]
-    assert scan_share(files, 0, 1, {"x": pa.int32()}, SMALL) is None
-    assert scan_share(files, 0, 1, {"none": pa.int64()}, SMALL) is None
 
 
 def test_a_flipped_byte_is_no_value(tmp_path: Path) -> None:
@@ -263,7 +269,8 @@ def test_a_flipped_byte_is_no_value(tmp_path: Path) -> None:
     content[content.index((7).to_bytes(8, "little"))] ^= 1
     path.write_bytes(bytes(content))
     with pytest.raises(InputError, match="expected a whole Parquet file"):
-        scan_share([str(path)], 0, 1, {"x": pa.int64()}, SMALL)
+        tally_pieces([whole(path)], SCAN, SMALL)
+    assert Tally.from_json(tally_pieces([whole(path)], replace(SCAN, verify=False), SMALL)).read == 45
 
 
 def test_no_query_needs_no_frame() -> None:

@@ -11,7 +11,7 @@ from batchscore.errors import RegistryError
 from batchscore.health.checks import Check, Health, attempt
 from batchscore.health.machine import check_jars, check_machine, check_onnxruntime, check_packages
 from batchscore.health.workers import compare_workers
-from batchscore.session import JARS_VARIABLE
+from batchscore.jvm import JARS_VARIABLE
 
 OWN = {
     "executable": "/d/python",

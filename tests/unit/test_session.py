@@ -8,7 +8,8 @@ import pytest
 
 from batchscore.config import EngineConfig
 from batchscore.errors import SetupError
-from batchscore.session import check_java, find_jars, jars_folder, open_session, submit_jars
+from batchscore.jvm import check_java, find_jars, jars_folder, submit_options
+from batchscore.session import open_session
 
 
 def fake_java(folder: Path, text: str) -> str:
@@ -54,7 +55,9 @@ def test_spark_connect_is_refused_in_one_sentence(monkeypatch: pytest.MonkeyPatc
 
 def test_jars_are_found_only_when_all_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BATCHSCORE_JARS", str(tmp_path))
-    assert find_jars() == [] and submit_jars().startswith("--packages io.delta:delta-spark_4.1_2.13:")
+    assert find_jars() == [] and submit_options(delta=True, comet=False).startswith(
+        "--packages io.delta:delta-spark_4.1_2.13:"
+    )
     names = ["io.delta_delta-spark_4.1_2.13-4.4.0.jar", "io.delta_delta-storage-4.4.0.jar"]
     names += ["io.unitycatalog_unitycatalog-client-0.6.0.jar", "io.unitycatalog_unitycatalog-hadoop-0.6.0.jar"]
     for name in names[:-1]:
@@ -62,7 +65,7 @@ def test_jars_are_found_only_when_all_are_there(tmp_path: Path, monkeypatch: pyt
     assert find_jars() == []
     (tmp_path / names[-1]).touch()
     assert [jar.name for jar in find_jars()] == names
-    assert submit_jars() == f"--jars {','.join(str(tmp_path / name) for name in names)}"
+    assert submit_options(delta=True, comet=False) == f"--jars {','.join(str(tmp_path / name) for name in names)}"
 
 
 def test_the_jars_folder_follows_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,99 @@
+"""Scans: who reads an interval's rows for the kernel: the Python workers themselves, Comet, or Spark."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from batchscore.kernel.scan import Piece, ScanSpec
+from batchscore.planning import Prepared, arrow_schema
+from batchscore.scoring.acceleration import accelerated, describe_native
+from batchscore.scoring.udf import score_files, score_rows
+from batchscore.session import has_comet
+from batchscore.tables.direct import find_pieces, share_out
+from batchscore.tables.stage import Stage, write_stage
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scan:
+    """Who reads the rows.
+
+    Attributes:
+        by: Who.
+        why: Why not the workers; empty where they do.
+        verified: Whether the checksums of Parquet pages are verified.
+        shares: What each task reads, where workers read.
+        spec: Which columns, where workers read.
+    """
+
+    by: Literal["workers", "comet", "spark"]
+    why: str
+    verified: bool
+    shares: tuple[tuple[Piece, ...], ...] = ()
+    spec: ScanSpec | None = None
+
+    def summary(self) -> dict[str, Any]:
+        """What the audit keeps of it."""
+        tasks = {"tasks": len(self.shares)} if self.shares else {}
+        return {"by": self.by, "why": self.why, "pages_verified": self.verified, **tasks}
+
+
+def choose_scan(spark: SparkSession, prepared: Prepared) -> Scan:
+    """Decide who reads; looks at the footers of local files, and at no row.
+
+    Raises:
+        InputError: A file is damaged or gone.
+    """
+    engine = prepared.job.config.engine
+    found = _find_shares(spark, prepared)
+    if not isinstance(found, str):
+        shares, spec = found
+        return Scan(by="workers", why="", verified=engine.verify_pages, shares=shares, spec=spec)
+    if engine.accelerator != "none" and has_comet(spark):
+        return Scan(by="comet", why=found, verified=engine.verify_pages)
+    return Scan(by="spark", why=found, verified=True)
+
+
+def stage_interval(spark: SparkSession, prepared: Prepared, scan: Scan, location: str) -> tuple[Stage, dict[str, Any]]:
+    """Read, check and score an interval's rows into a stage.
+
+    Args:
+        spark: The session.
+        prepared: What to do.
+        scan: Who reads.
+        location: Where the stage goes.
+
+    Returns:
+        The stage, and what the audit keeps of the scan.
+    """
+    comet = scan.by == "comet"
+    with accelerated(spark, verify=scan.verified) if comet else nullcontext():
+        if scan.spec is not None:
+            scored = score_files(spark, scan.shares, scan.spec, prepared.spec, prepared.contents)
+        else:
+            scored = score_rows(spark, prepared.rows, prepared.spec, prepared.contents)
+        stage = write_stage(spark, scored, location)
+        native = {"comet": describe_native(scored)} if comet else {}
+    return stage, {**scan.summary(), **native}
+
+
+def _find_shares(spark: SparkSession, prepared: Prepared) -> tuple[tuple[tuple[Piece, ...], ...], ScanSpec] | str:
+    """What each task reads, and which columns; or why Spark must read."""
+    engine = prepared.job.config.engine
+    if engine.scan != "auto":
+        return f"engine.scan is {engine.scan}"
+    if not prepared.features.plain:
+        return "Spark computes features, lookups or flags"
+    columns = arrow_schema(prepared.rows)
+    found = find_pieces(spark, prepared.input, prepared.source.schema, columns)
+    if isinstance(found, str):
+        return found
+    pieces, names = found
+    if not pieces:
+        return "there are no rows"
+    spec = ScanSpec(schema=columns.serialize().to_pybytes(), names=names, verify=engine.verify_pages)
+    return tuple(share_out(pieces, spark.sparkContext.defaultParallelism)), spec

@@ -1,0 +1,258 @@
+# ruff: noqa: E501
+"""Who reads the rows decides nothing: workers, Comet and Spark publish the same, and say who read."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from small_job import SmallJob, make_small_job
+
+from batchscore.errors import BatchscoreError, InputError
+from batchscore.pipeline import plan_interval, run_interval
+from batchscore.planning import prepare
+from batchscore.records import RunRecord
+from batchscore.scans import choose_scan
+from batchscore.session import has_comet
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+PLAIN = (
+    "lookups={}",
+    "features.columns=[{name: a}, {name: b}]",
+    "interval={grain: snapshot}",
+    "output.passthrough=[city, day, at, region, n, late]",
+)
+SQL = (
+    "lookups={}",
+    "features.columns=[{name: a, sql: 'coalesce(a, 0) + 1 / n'}, {name: b, sql: 'if(b > 3, hour(at), cast(text as int))'}]",
+    "interval={grain: snapshot}",
+    "output.passthrough=[city, day, at, region, n, late]",
+)
+WAYS = {
+    "spark": ("engine.scan=spark",),
+    "workers": ("engine.scan=auto",),
+    "workers, pages not verified": ("engine.verify_pages=false",),
+    "comet": ("engine.scan=spark", "engine.accelerator=comet"),
+    "comet, pages not verified": ("engine.scan=spark", "engine.accelerator=comet", "engine.verify_pages=false"),
+}
+REGIONS = ("north", "a/b c=ü%", None, "")
+CHECKSUMS = {"parquet.page.write-checksum.enabled": "true", "compression": "none", "parquet.enable.dictionary": "false"}
+
+
+def write_table(small: SmallJob, table_format: str, name: str = "rows") -> None:
+    """Sixty rows in partitions of text, null, numbers and dates; the newer half has a column more, and one bad row."""
+    frame = small.spark.range(60).selectExpr(
+        "id", "date'2013-10-01' + cast(id % 2 as int) as day", "timestamp'2013-10-01 23:30:00' + make_dt_interval(0, cast(id as int)) as at",
+        "if(id % 5 = 0, null, element_at(array('x', 'y', 'z'), cast(id % 3 as int) + 1)) as city",
+        "if(id = 7, -1, id / 8.0D) as a", "cast(id % 7 as int) as b", "if(id = 11, null, if(id = 13, 'no', string(id))) as text",
+        f"element_at(array({', '.join('null' if r is None else repr(r) for r in REGIONS)}), cast(id % 4 as int) + 1) as region",
+        "cast(id % 3 as int) as n", "cast(id as decimal(9, 2)) as late",
+    )  # fmt: skip
+    writer = (
+        frame.where("id < 30").drop("late").coalesce(1).write.format(table_format).partitionBy("day", "region", "n")
+    )
+    writer.options(**CHECKSUMS).save(str(small.folder / name))
+    writer = (
+        frame.where("id >= 30").coalesce(1).write.format(table_format).partitionBy("day", "region", "n").mode("append")
+    )
+    writer.options(**CHECKSUMS, mergeSchema="true").save(str(small.folder / name))
+
+
+@pytest.fixture(scope="module")
+def small(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> SmallJob:
+    """A small job on a Delta table, and the same rows in Parquet files."""
+    assert has_comet(spark), "make comet fetches the jar that these tests need"
+    made = make_small_job(spark, tmp_path_factory.mktemp("scans"), rows=())
+    write_table(made, "delta")
+    write_table(made, "parquet", "plain_rows")
+    return made
+
+
+def published(small: SmallJob, *sets: str) -> tuple[RunRecord, list[Any], list[Any]]:
+    """A run's record, its scores and the rows that it set aside, in order."""
+    record = small.run(None, *sets, force=True)
+    found = [r.asDict(recursive=True) for r in small.outputs().scores.read().orderBy("id").collect()]
+    scores = [{k: v for k, v in one.items() if k not in ("_run_id", "_generation", "_scored_at")} for one in found]
+    aside = (
+        small.spark.read.format("delta")
+        .load(str(small.folder / "scores_quarantine"))
+        .where(f"_run_id = '{record.run_id}'")
+    )
+    kept = [r.asDict(recursive=True) for r in aside.orderBy("id").collect()]
+    return record, scores, [{k: v for k, v in one.items() if k not in ("_run_id", "_generation")} for one in kept]
+
+
+@pytest.mark.parametrize("table", ["delta", "parquet"])
+@pytest.mark.parametrize("features", ["plain", "sql"])
+def test_every_way_publishes_the_same(features: str, table: str, small: SmallJob) -> None:
+    job = (
+        *(PLAIN if features == "plain" else SQL),
+        "interval.time_zone=Australia/Lord_Howe",
+        "input.on_duplicate_key=keep",
+    )
+    if table == "parquet":
+        job = (*job, "input.table=./plain_rows", "input.format=parquet")
+        job = tuple(one.replace(", late", "") for one in job)  # Spark takes the columns of one file
+    told = {way: published(small, *job, *sets) for way, sets in WAYS.items()}
+    plain, scores, aside = told["spark"]
+    assert plain.counts["read"] == 60
+    assert plain.counts["quarantined"] == len(aside) > 1
+    for way, (record, others, others_aside) in told.items():
+        assert (way, others, others_aside) == (way, scores, aside)
+        assert (way, dict(record.reasons), record.counts) == (way, dict(plain.reasons), plain.counts)
+        expected = "spark" if way.startswith("workers") and features == "sql" else way.split(",")[0]
+        assert (way, record.scan["by"]) == (way, expected)
+        assert record.scan["pages_verified"] == ("not verified" not in way or expected == "spark")
+    natively = told["comet, pages not verified"][0].scan["comet"]
+    assert natively["operators"] == ["CometMapInBatch", "CometProject", "CometNativeScan"]
+    verified = told["comet"][0].scan["comet"]
+    assert verified["operators"][:3] == ["CometMapInBatch", "CometProject", "CometSparkColumnarToColumnar"]
+
+
+def delta(small: SmallJob, name: str, *statements: str) -> None:
+    """A copy of the small job's table, then changed by SQL in which `{}` is the table."""
+    shutil.copytree(small.folder / "rows", small.folder / name)
+    for statement in statements:
+        small.spark.sql(statement.format(f"delta.`{small.folder / name}`"))
+
+
+def other_types(small: SmallJob, name: str) -> None:
+    small.spark.range(3).selectExpr("id", "1 as a", "2 as b").write.parquet(str(small.folder / name))
+    more = small.spark.range(3, 6).selectExpr("id", "1 as a", "cast(2 as short) as b")
+    more.write.mode("append").parquet(str(small.folder / name))
+
+
+def other_case(small: SmallJob, name: str) -> None:
+    small.spark.range(3).selectExpr("id", "1 as a", "2 as b").coalesce(1).write.parquet(str(small.folder / name))
+    small.spark.range(3, 6).selectExpr("id", "1 as a", "2 as B").coalesce(1).write.mode("append").parquet(
+        str(small.folder / name)
+    )
+
+
+def legacy_dates(small: SmallJob, name: str) -> None:
+    with setting(small.spark, "spark.sql.parquet.datetimeRebaseModeInWrite", "LEGACY"):
+        small.spark.range(3).selectExpr("id", "1 as a", "2 as b", "date'1000-01-01' as day").write.parquet(
+            str(small.folder / name)
+        )
+
+
+def moments(small: SmallJob, name: str) -> None:
+    frame = small.spark.range(3).selectExpr("id", "1.0D as a", "2 as b", "timestamp'2013-10-01 00:00:00' as at")
+    frame.write.format("delta").partitionBy("at").save(str(small.folder / name))
+
+
+@contextmanager
+def setting(spark: SparkSession, key: str, value: str) -> Iterator[None]:
+    before = spark.conf.get(key)
+    spark.conf.set(key, value)
+    try:
+        yield
+    finally:
+        spark.conf.set(key, before)
+
+
+TWO = (
+    "lookups={}",
+    "checks={}",
+    "interval={grain: snapshot}",
+    "features.columns=[{name: a}, {name: b}]",
+    "output.passthrough=[]",
+    "input.on_duplicate_key=keep",
+)
+NOT_DIRECT: dict[str, tuple[Callable[[SmallJob, str], None], tuple[str, ...], str]] = {
+    "deletion_vectors": (lambda s, n: delta(s, n, "alter table {} set tblproperties ('delta.enableDeletionVectors' = 'true')", "delete from {} where id = 1"), ("output.passthrough=[]",), "no whole files hold the interval's rows"),
+    "column_mapping": (lambda s, n: delta(s, n, "alter table {} set tblproperties ('delta.columnMapping.mode' = 'name')", "alter table {} rename column late to later"), ("output.passthrough=[later]",), "no whole files hold the interval's rows"),
+    "char": (lambda s, n: delta(s, n, "alter table {} add column (code char(4))"), ("output.passthrough=[code]",), "a column is of type CHAR or VARCHAR"),
+    "timestamps": (moments, ("output.passthrough=[at]",), "partition column 'at' is of type timestamp"),
+    "legacy": (legacy_dates, ("input.format=parquet", "output.passthrough=[day]"), "a file has dates of an old calendar"),
+    "other_case": (other_case, ("input.format=parquet",), "column 'b' differs in case in a file"),
+    "part_of_a_file": (delta, ("interval={column: at, grain: day}",), "no whole files hold the interval's rows"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NOT_DIRECT)
+def test_spark_reads_what_files_alone_do_not_say(name: str, small: SmallJob) -> None:
+    make, sets, why = NOT_DIRECT[name]
+    make(small, name)
+    job = small.load(*TWO, f"input.table=./{name}", f"output.scores=./{name}_scores", *sets)
+    interval = small.interval("2013-10-01" if name == "part_of_a_file" else None, job)
+    plan = plan_interval(small.spark, job, interval)
+    assert (plan.scan["by"], plan.scan["why"][: len(why)]) == ("spark", why)
+    counts = [run_interval(small.spark, job, interval, force=True).counts]
+    for extra in ("engine.accelerator=comet", "engine.verify_pages=false"):
+        again = small.load(
+            *TWO, f"input.table=./{name}", f"output.scores=./{name}_scores", *sets, "engine.accelerator=comet", extra
+        )
+        counts.append(run_interval(small.spark, again, interval, force=True).counts)
+    assert counts == [counts[0]] * 3
+    assert counts[0]["read"] > 0
+
+
+def test_files_of_two_types_are_told_as_spark_tells_them(small: SmallJob) -> None:
+    other_types(small, "two_types")
+    job = small.load(*TWO, "input.table=./two_types", "input.format=parquet", "output.scores=./two_types_scores")
+    with pytest.raises(InputError, match="expected column b to have one type in all files"):
+        run_interval(small.spark, job, small.interval(None, job))
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_flipped_bit_is_found_unless_nobody_looks(way: str, small: SmallJob, tmp_path: Path) -> None:
+    rows = small.spark.range(1000).selectExpr("id", "cast(id as double) as a", "cast(id as int) as b").coalesce(1)
+    rows.write.options(**CHECKSUMS).parquet(str(tmp_path / "flipped"))
+    file = next((tmp_path / "flipped").glob("*.parquet"))
+    content = bytearray(file.read_bytes())
+    place = content.index((777).to_bytes(4, "little") + (778).to_bytes(4, "little"))
+    content[place] ^= 1
+    file.write_bytes(bytes(content))
+    (tmp_path / "flipped" / f".{file.name}.crc").unlink()  # Hadoop's own, which object stores lack
+    job = small.load(
+        *TWO,
+        f"input.table={tmp_path / 'flipped'}",
+        "input.format=parquet",
+        f"output.scores={tmp_path / 'scores'}",
+        *WAYS[way],
+    )
+    if "not verified" in way:
+        record = run_interval(small.spark, job, small.interval(None, job))
+        assert record.counts["scored"] == 1000
+        assert record.scan["pages_verified"] is False
+        assert "page checksums not verified" in str(record)
+        return
+    with pytest.raises(BatchscoreError, match=f"{file.name}.*[Pp]arquet file"):
+        run_interval(small.spark, job, small.interval(None, job))
+
+
+def test_a_pinned_version_is_read_whatever_comes_after(small: SmallJob) -> None:
+    delta(small, "pinned")
+    counts = []
+    for way, sets in WAYS.items():
+        job = small.load(
+            *PLAIN, "input.table=./pinned", f"output.scores=./pinned_{way.replace(', ', '_').replace(' ', '_')}", *sets
+        )
+        prepared = prepare(small.spark, job, small.interval(None, job))
+        small.spark.sql(
+            f"delete from delta.`{small.folder / 'pinned'}` where id = (select max(id) from delta.`{small.folder / 'pinned'}`)"
+        )
+        small.spark.sql(
+            f"insert into delta.`{small.folder / 'pinned'}` (id, day, region, n) values (1000, date'2013-10-01', 'new', 1)"
+        )
+        scan = choose_scan(small.spark, prepared)
+        found = sum(piece.rows for share in scan.shares for piece in share) if scan.shares else prepared.rows.count()
+        counts.append(found)
+    assert counts == [60, 60, 60, 60, 60]
+
+
+def test_rows_are_named_by_the_files_whatever_case_the_job_uses(small: SmallJob) -> None:
+    job = ("features.columns=[{name: A}, {name: B}]", "input.key=[ID]", "output.scores=./cased", "checks={}")
+    record = small.run(None, *PLAIN, "output.passthrough=[Region, LATE]", *job)
+    assert record.scan["by"] == "workers"
+    table = small.spark.read.format("delta").load(str(small.folder / "cased"))
+    assert table.where("Region is null").count() > 0
+    assert table.where("LATE is null").count() == table.where("ID < 30").count()
+    assert record.counts["scored"] == table.count()
