@@ -179,10 +179,9 @@ def _tally(
     needed = sorted({column for suite in suites for column in columns_needed(suite)})
     if direct is not None and not flags:
         columns = pa.schema([arrow_schema(frame).field(name) for name in needed])
-        found = find_pieces(spark, direct, frame.schema, columns)
-        if not isinstance(found, str):
-            pieces, names = found
-            scan = ScanSpec(schema=columns.serialize().to_pybytes(), names=names, verify=verify)
+        pieces = find_pieces(spark, direct, frame.schema, columns)
+        if not isinstance(pieces, str):
+            scan = ScanSpec(schema=columns.serialize().to_pybytes(), verify=verify)
             return tally_files(spark, share_out(pieces, spark.sparkContext.defaultParallelism), scan, spec)
     built: list[Any] = [quote(column.name) for column in flags] if flagged else build_flags(spark, frame, flags)
     return tally_rows(frame.select(*[quote(name) for name in needed], *built), spec)

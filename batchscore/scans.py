@@ -89,11 +89,10 @@ def _find_shares(spark: SparkSession, prepared: Prepared) -> tuple[tuple[tuple[P
     if not prepared.features.plain:
         return "Spark computes features, lookups or flags"
     columns = arrow_schema(prepared.rows)
-    found = find_pieces(spark, prepared.input, prepared.source.schema, columns)
-    if isinstance(found, str):
-        return found
-    pieces, names = found
+    pieces = find_pieces(spark, prepared.input, prepared.source.schema, columns)
+    if isinstance(pieces, str):
+        return pieces
     if not pieces:
         return "there are no rows"
-    spec = ScanSpec(schema=columns.serialize().to_pybytes(), names=names, verify=engine.verify_pages)
+    spec = ScanSpec(schema=columns.serialize().to_pybytes(), verify=engine.verify_pages)
     return tuple(share_out(pieces, spark.sparkContext.defaultParallelism)), spec

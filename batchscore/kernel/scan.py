@@ -42,12 +42,10 @@ class ScanSpec:
 
     Attributes:
         schema: The columns as Spark would give them, as an Arrow schema in IPC form.
-        names: Column of the schema to its name in the files, where that differs.
         verify: Whether the checksums of pages are verified, where the files have any.
     """
 
     schema: bytes
-    names: Mapping[str, str] = field(default_factory=dict)
     verify: bool = True
 
 
@@ -94,23 +92,25 @@ def tally_pieces(pieces: Iterable[Piece], scan: ScanSpec, spec: CheckSpec) -> st
 
 
 def _read_piece(piece: Piece, schema: pa.Schema, spec: ScanSpec, batch_rows: int) -> Iterator[pa.RecordBatch]:
-    wanted = [name for column in schema for name in _files_names(column, spec)]
+    wanted = [name for column in schema for name in names_of(column)]
     read = [name for name in dict.fromkeys(wanted) if name not in piece.values]
     with pq.ParquetFile(piece.path, page_checksum_verification=spec.verify) as file:
         if not read:  # every column has one value
-            yield _make_batch(piece, schema, spec, {}, piece.rows)
+            yield _make_batch(piece, schema, {}, piece.rows)
             return
         groups = file.iter_batches(batch_rows, row_groups=list(piece.groups), columns=read, use_threads=False)
         for batch in groups:
             found = dict(zip(batch.schema.names, batch.columns, strict=True))
-            yield _make_batch(piece, schema, spec, found, batch.num_rows)
+            yield _make_batch(piece, schema, found, batch.num_rows)
 
 
-def _make_batch(
-    piece: Piece, schema: pa.Schema, spec: ScanSpec, found: Mapping[str, pa.Array], rows: int
-) -> pa.RecordBatch:
+def names_of(column: pa.Field) -> list[str]:
+    """The columns of the files that a column is made of."""
+    return [one.name for one in column.type] if column.name == RAW else [column.name]
+
+
+def _make_batch(piece: Piece, schema: pa.Schema, found: Mapping[str, pa.Array], rows: int) -> pa.RecordBatch:
     def column(name: str, kind: pa.DataType) -> pa.Array:
-        name = spec.names.get(name, name)
         if name in found:
             array = found[name]
             return array if array.type == kind else array.cast(kind)
@@ -125,9 +125,3 @@ def _make_batch(
         else:
             arrays.append(column(item.name, item.type))
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
-
-
-def _files_names(column: pa.Field, spec: ScanSpec) -> list[str]:
-    """The columns of the files that a column is made of."""
-    names = [one.name for one in column.type] if column.name == RAW else [column.name]
-    return [spec.names.get(name, name) for name in names]

@@ -37,7 +37,7 @@ class _NotDirectError(Exception):
 
 def find_pieces(
     spark: SparkSession, pinned: PinnedTable, schema: StructType, columns: pa.Schema
-) -> tuple[tuple[Piece, ...], dict[str, str]] | str:
+) -> tuple[Piece, ...] | str:
     """The row groups that hold the rows of an interval and no others.
 
     Args:
@@ -47,8 +47,7 @@ def find_pieces(
         columns: Those that are wanted, as Spark would give them; `_raw` stands for all of them.
 
     Returns:
-        The pieces in the order of their files, and wanted columns whose names differ in case from the files'; or in
-        a few words why Spark must read them.
+        The pieces in the order of their files; or in a few words why Spark must read them.
 
     Raises:
         InputError: A file is damaged or gone.
@@ -89,9 +88,7 @@ def _join(pieces: Sequence[Piece]) -> tuple[Piece, ...]:
     return tuple(joined)
 
 
-def _find_pieces(
-    spark: SparkSession, pinned: PinnedTable, schema: StructType, columns: pa.Schema
-) -> tuple[tuple[Piece, ...], dict[str, str]]:
+def _find_pieces(spark: SparkSession, pinned: PinnedTable, schema: StructType, columns: pa.Schema) -> tuple[Piece, ...]:
     master = str(spark.sparkContext.master)
     if master != "local" and not master.startswith("local["):
         raise _NotDirectError("executors may run on other machines")
@@ -101,13 +98,10 @@ def _find_pieces(
         raise _NotDirectError(f"{len(pinned.whole):,} files are more than {MAX_FILES:,}")
     if any(_PADDED in (field.metadata or {}) for field in schema.fields):
         raise _NotDirectError("a column is of type CHAR or VARCHAR")
-    own = {name.lower(): name for name in schema.names}
     wanted: dict[str, pa.DataType] = {}
     for column in columns:
-        for one in column.type if column.name == RAW else [column]:
-            wanted[own[one.name.lower()]] = one.type
-    pieces = [piece for file in pinned.whole for piece in _pieces_of(_localise(file), wanted)]
-    return tuple(pieces), {name: own[name.lower()] for name in columns.names if own.get(name.lower(), name) != name}
+        wanted |= {one.name: one.type for one in (column.type if column.name == RAW else [column])}
+    return tuple(piece for file in pinned.whole for piece in _pieces_of(_localise(file), wanted))
 
 
 def _localise(file: PinnedFile) -> PinnedFile:
