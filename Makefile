@@ -3,8 +3,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-ROWS ?= 200000
-CASES := score checks features lookups peers
+ROWS ?= 2000000
+CASES := whole small start scale checks features lookups
 .DEFAULT_GOAL := help
 .PHONY: help setup comet demo test check test-faults bench map clean $(CASES)
 
@@ -45,7 +45,11 @@ check: setup ## lint, format, types, import contracts and the unit tests, about 
 test-faults: comet ## run the long tests that `make test` leaves out: faults, local cluster, wheel
 	$(BIN)/python -m pytest -m slow
 
-bench: comet ## time runs beside what else does the same work; `make bench features`: one case; ROWS=200000
+$(VENV)/bench.stamp: $(VENV)/installed.stamp
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]' -c constraints.txt
+	@touch $@
+
+bench: comet $(VENV)/bench.stamp ## time runs beside what else does the same work; `make bench whole`: one case; ROWS=2000000
 	$(BIN)/python tests/bench/bench.py --rows $(ROWS) --case $(or $(filter $(CASES),$(MAKECMDGOALS)),all)
 
 $(CASES): bench
