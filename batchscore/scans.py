@@ -6,13 +6,15 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+import pyarrow as pa
+
 from batchscore.kernel.scan import Piece, ScanSpec
 from batchscore.planning import Prepared, arrow_schema
 from batchscore.scoring.acceleration import accelerated, describe_native
 from batchscore.scoring.udf import score_files, score_rows
 from batchscore.session import has_comet
 from batchscore.tables.direct import find_pieces, share_out
-from batchscore.tables.stage import Stage, write_stage
+from batchscore.tables.stage import Stage, find_stage, local_folder, write_stage
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -70,13 +72,20 @@ def stage_interval(spark: SparkSession, prepared: Prepared, scan: Scan, location
     Returns:
         The stage, and what the audit keeps of the scan.
     """
+    from pyspark.sql.pandas.types import from_arrow_schema  # noqa: PLC0415 - keeps `validate` free of Spark
+
     comet = scan.by == "comet"
+    schema = from_arrow_schema(pa.ipc.read_schema(pa.py_buffer(prepared.spec.schema)))
+    folder = local_folder(spark, location, schema)
     with accelerated(spark, verify=scan.verified) if comet else nullcontext():
         if scan.spec is not None:
-            scored = score_files(spark, scan.shares, scan.spec, prepared.spec, prepared.contents)
+            scored = score_files(spark, scan.shares, scan.spec, prepared.spec, prepared.contents, folder)
         else:
-            scored = score_rows(spark, prepared.rows, prepared.spec, prepared.contents)
-        stage = write_stage(spark, scored, location)
+            scored = score_rows(spark, prepared.rows, prepared.spec, prepared.contents, folder)
+        if folder is None:
+            stage = write_stage(spark, scored, location)
+        else:
+            stage = find_stage([(row["_file"], row["_outcome"]) for row in scored.collect()], location, schema)
         native = {"comet": describe_native(scored)} if comet else {}
     return stage, {**scan.summary(), **native}
 

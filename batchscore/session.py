@@ -94,7 +94,7 @@ def open_session(
     session = active.newSession()
     for key, value in {**_VALUE_CONF, "spark.sql.session.timeZone": time_zone}.items():
         session.conf.set(key, value)
-    if _is_local(session):
+    if _is_small(session):
         for key, value in _SMALL_CONF.items():
             session.conf.set(key, value)
     for key, value in (conf or {}).items():
@@ -189,8 +189,14 @@ def _own_application(engine: EngineConfig, jars: list[Path]) -> dict[str, str]:
     }
 
 
-def _is_local(session: SparkSession) -> bool:
+def _is_small(session: SparkSession) -> bool:
     return str(session.sparkContext.master).startswith("local")
+
+
+def is_local(session: SparkSession) -> bool:
+    """Whether all of an application runs in this very machine's one JVM."""
+    master = str(session.sparkContext.master)
+    return master == "local" or master.startswith("local[")
 
 
 def _quiet_pyspark() -> None:

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from batchscore.errors import InputError
 from batchscore.kernel.scan import RAW, Piece
 from batchscore.records import PinnedFile, PinnedTable
+from batchscore.session import is_local
 from batchscore.tables.locks import local_path
 
 if TYPE_CHECKING:
@@ -89,8 +90,7 @@ def _join(pieces: Sequence[Piece]) -> tuple[Piece, ...]:
 
 
 def _find_pieces(spark: SparkSession, pinned: PinnedTable, schema: StructType, columns: pa.Schema) -> tuple[Piece, ...]:
-    master = str(spark.sparkContext.master)
-    if master != "local" and not master.startswith("local["):
+    if not is_local(spark):
         raise _NotDirectError("executors may run on other machines")
     if not pinned.whole:
         raise _NotDirectError("no whole files hold the interval's rows as they are and no others")

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import pyarrow.parquet as pq
+
+from batchscore.session import is_local
+from batchscore.tables.locks import local_path
 from batchscore.tables.parquet_files import count_rows, write_files
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql.types import DataType, StructType
 
+# Types that Spark and pyarrow write into Parquet alike.
+_SHARED = frozenset(
+    "string binary boolean tinyint byte smallint short int integer bigint long float double decimal date timestamp "
+    "timestamp_ntz".split()
+)
 MANY_FILES = 64  # above it Spark reads the footers, in parallel
 
 
@@ -64,6 +74,33 @@ def write_stage(spark: SparkSession, rows: DataFrame, location: str) -> Stage:
     return replace(stage, counts={outcome: _count(spark, stage, outcome) for outcome in found})
 
 
+def local_folder(spark: SparkSession, location: str, schema: StructType) -> str | None:
+    """Where Python workers can write a stage themselves; None where executors may run on other machines.
+
+    Neither can they where Spark and pyarrow have no common form in Parquet for a column's type.
+    """
+    folder = local_path(location)
+    if folder is None or not is_local(spark) or not all(_is_shared(field.dataType) for field in schema.fields):
+        return None
+    return str(folder)
+
+
+def find_stage(files: Iterable[tuple[str, str]], location: str, schema: StructType) -> Stage:
+    """The stage that workers have written.
+
+    Args:
+        files: Each whole file, relative to the location, with its outcome.
+        location: The stage's local path.
+        schema: Its columns.
+    """
+    found: dict[str, list[str]] = {}
+    for file, outcome in sorted(files):
+        found.setdefault(outcome, []).append(file)
+    folder = local_path(location)
+    counts = {o: sum(pq.read_metadata(f"{folder}/{file}").num_rows for file in named) for o, named in found.items()}
+    return Stage(location, {outcome: tuple(named) for outcome, named in found.items()}, counts, schema.json())
+
+
 def read_stage(spark: SparkSession, stage: Stage, outcome: str) -> DataFrame:
     """The rows of one outcome."""
     from pyspark.sql.types import StructType  # noqa: PLC0415 - executors import this package too
@@ -73,6 +110,12 @@ def read_stage(spark: SparkSession, stage: Stage, outcome: str) -> DataFrame:
     if not paths:
         return spark.createDataFrame([], schema)
     return spark.read.schema(schema).option("basePath", stage.location).parquet(*paths)
+
+
+def _is_shared(kind: DataType) -> bool:
+    inner = [getattr(kind, name) for name in ("elementType", "keyType", "valueType") if hasattr(kind, name)]
+    inner += [field.dataType for field in getattr(kind, "fields", ())]
+    return all(_is_shared(one) for one in inner) if inner else kind.typeName().split("(")[0] in _SHARED
 
 
 def _count(spark: SparkSession, stage: Stage, outcome: str) -> int:
