@@ -7,7 +7,7 @@ import os
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from batchscore.kernel.devices import (
     provider_options,
     visible_devices,
 )
+from batchscore.kernel.batch_sizes import BatchProbe
 from batchscore.kernel.slots import take_slot
 from batchscore.kernel.spec import SessionSpec
 
@@ -59,12 +60,14 @@ class Session:
         providers: Execution providers, best first, as the session reports them.
         build_s: Seconds that building it took.
         gpu: The GPU that it runs on, and its libraries; empty on a CPU.
+        probe: Finds the rows of a call where the job leaves them open.
     """
 
     _session: Any
     providers: tuple[str, ...]
     build_s: float
     gpu: Mapping[str, str]
+    probe: BatchProbe = field(default_factory=BatchProbe)
 
     def run(self, outputs: Sequence[str], feeds: Mapping[str, np.ndarray]) -> list[Any] | Refusal:
         """Score one batch.

@@ -81,7 +81,10 @@ class Scorer:
     def _score_group(self, features: Mapping[str, pa.Array], rows: int) -> tuple[dict[str, pa.Array], dict[int, str]]:
         session = self._open()
         feeds = {spec.tensor: to_tensor(spec, features) for spec in self.model.inputs}
-        step, limit = self.model.batch or self._spec.batch_rows or rows, self._spec.max_failed_rows
+        step, limit = (
+            self.model.batch or self._spec.batch_rows or self._probe(session, rows),
+            self._spec.max_failed_rows,
+        )
         done = score_pieces(partial(self._call, session), feeds, rows, step, limit, self._failed)
         self._failed += len(done.failed)
         self._tally.split_batches += done.splits
@@ -102,6 +105,10 @@ class Scorer:
             self._counted = True
         return session
 
+    def _probe(self, session: Session, rows: int) -> int:
+        session.probe.skip(rows)
+        return session.probe.size()
+
     def _call(self, session: Session, feeds: Feeds, rows: int) -> list[Any] | Refusal:
         batch = self.model.batch
         if batch is not None and rows < batch:
@@ -112,7 +119,10 @@ class Scorer:
         if isinstance(outcome, Refusal):
             return outcome
         device = device_of(session.providers)
-        self._tally.add_batch(time.perf_counter() - started, rows, device, self.model.label)
+        seconds = time.perf_counter() - started
+        self._tally.add_batch(seconds, rows, device, self.model.label)
+        session.probe.add(rows, seconds)
+        self._tally.batch_rows[self.model.label] = session.probe.chosen
         return [_cut(output, rows, batch) for output in outcome] if batch is not None and rows < batch else outcome
 
 

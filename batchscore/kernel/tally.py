@@ -110,6 +110,7 @@ class Tally:
         latency: One entry per call of the model.
         devices: Device to rows that went through a model on it.
         models: Model to rows that went through it, and the seconds that took.
+        batch_rows: Model to the rows of a call that a probe chose; None where rows did not suffice for one.
         providers: ONNX Runtime provider to tasks that ran with it.
         ort_versions: ONNX Runtime versions.
         sessions_built: Sessions that were built rather than found.
@@ -135,6 +136,7 @@ class Tally:
     latency: Histogram = field(default_factory=Histogram)
     devices: dict[str, int] = field(default_factory=dict)
     models: dict[str, tuple[int, float]] = field(default_factory=dict)
+    batch_rows: dict[str, int | None] = field(default_factory=dict)
     providers: dict[str, int] = field(default_factory=dict)
     ort_versions: set[str] = field(default_factory=set)
     sessions_built: int = 0
@@ -249,6 +251,7 @@ class Tally:
             "onnxruntime": sorted(self.ort_versions),
             "devices": {device: rows / self.to_model for device, rows in sorted(self.devices.items())},
             "models": {m: {"rows": rows, "model_s": s} for m, (rows, s) in sorted(self.models.items())},
+            "batch_rows": dict(sorted(self.batch_rows.items())),
             "providers": dict(sorted(self.providers.items())),
             "sessions_built": self.sessions_built,
             "session_build_s": self.session_build_s,
@@ -292,6 +295,8 @@ class Tally:
         if other.challenger is not None:
             self.challenger = self.challenger or Tally()
             self.challenger._add(other.challenger)
+        for model, chosen in other.batch_rows.items():
+            self.batch_rows[model] = max(self.batch_rows.get(model) or 0, chosen or 0) or None
         for provider, count in other.providers.items():
             self.providers[provider] = self.providers.get(provider, 0) + count
         self.challenger_error = self.challenger_error or other.challenger_error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from batchscore.errors import WriteError
@@ -11,6 +12,11 @@ from batchscore.tables.locks import local_path
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+MANY_TABLES = 32
+MANY_COMMITS = 20
+# Of tables that this process has looked at: the version, and the last transaction version by application id.
+_TRANSACTIONS: dict[tuple[str, str], tuple[int, Mapping[str, int]]] = {}
 
 
 class DeltaLog:
@@ -46,10 +52,31 @@ class DeltaLog:
     def txn_version(self, app_id: str) -> int:
         """The last transaction version of an application id; -1 if there is none."""
         snapshot = self.snapshot()
-        if snapshot.version() < 0:
+        version = int(snapshot.version())
+        if version < 0:
             return -1
-        found = snapshot.transactions().get(app_id)
-        return int(found.get()) if found.isDefined() else -1
+        place = (self.location, str(snapshot.metadata().id()))
+        known = _TRANSACTIONS.get(place)
+        found = None if known is None else self._transactions_since(*known, version)
+        if found is None:  # a Spark job
+            pairs = str(snapshot.transactions().mkString("\n")).split("\n")
+            found = {app: int(last) for app, arrow, last in (pair.rpartition(" -> ") for pair in pairs) if arrow}
+        if len(_TRANSACTIONS) >= MANY_TABLES:
+            _TRANSACTIONS.clear()
+        _TRANSACTIONS[place] = (version, found)
+        return found.get(app_id, -1)
+
+    def _transactions_since(self, before: int, known: Mapping[str, int], version: int) -> dict[str, int] | None:
+        """Transaction versions at one version, from those of an older one; None where that is no shorter way."""
+        if not before <= version <= before + MANY_COMMITS:
+            return None
+        found = dict(known)
+        for one in range(before + 1, version + 1):
+            actions = self.actions(one)
+            if actions is None:
+                return None
+            found |= {a["txn"]["appId"]: int(a["txn"]["version"]) for a in actions if "txn" in a}
+        return found
 
     def commits(self, after: int) -> list[Commit]:
         """Commits above a version whose log files still exist, oldest first."""
