@@ -25,6 +25,7 @@ _FLOATS = ("double", "float")
 _FLOATING = frozenset(
     "Add Subtract Multiply UnaryMinus UnaryPositive Abs Round BRound".split()
 )  # whole numbers overflow
+_TINY = 1e-30  # smaller divisors may be zero as a float
 _OF_FLOATS = frozenset("Floor Ceil".split())
 _WIDER = ("tinyint", "smallint", "int", "bigint", "float", "double")
 _CASTS = frozenset({("timestamp", "date"), ("date", "timestamp"), ("boolean", "int"), ("boolean", "double")})
@@ -48,6 +49,8 @@ def _is_safe(node: Any) -> bool:
         safe = _kind(node) in _FLOATS
     elif name in _OF_FLOATS:
         safe = _kind(node.children().apply(0)) in _FLOATS
+    elif name == "Divide":
+        safe = _kind(node) in _FLOATS and _is_not_zero(node.children().apply(1))
     elif name == "Cast":
         safe = _is_safe_cast(_kind(node.children().apply(0)), _kind(node))
     else:
@@ -61,7 +64,21 @@ def _is_safe_cast(source: str, target: str) -> bool:
         return True
     if target == "string":
         return source in (*_WIDER, "boolean", "date", "timestamp")
+    if source.startswith("decimal") and target in _FLOATS:  # as `x + 1.5` has it; 38 digits fit into either
+        return True
     return source in _WIDER and target in _WIDER and _WIDER.index(source) <= _WIDER.index(target)
+
+
+def _is_not_zero(node: Any) -> bool:
+    """Whether a divisor is a literal other than zero."""
+    while str(node.getClass().getSimpleName()) == "Cast":
+        node = node.children().apply(0)
+    if str(node.getClass().getSimpleName()) != "Literal":
+        return False
+    try:
+        return abs(float(str(node.toString()))) > _TINY
+    except ValueError:
+        return False
 
 
 def _kind(node: Any) -> str:

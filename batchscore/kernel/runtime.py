@@ -14,6 +14,7 @@ import numpy as np
 import onnxruntime
 
 from batchscore.errors import ModelError, ScoringError
+from batchscore.kernel.batch_sizes import BatchProbe
 from batchscore.kernel.devices import (
     CPU,
     choose_providers,
@@ -22,7 +23,6 @@ from batchscore.kernel.devices import (
     provider_options,
     visible_devices,
 )
-from batchscore.kernel.batch_sizes import BatchProbe
 from batchscore.kernel.slots import take_slot
 from batchscore.kernel.spec import SessionSpec
 

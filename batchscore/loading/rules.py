@@ -28,6 +28,11 @@ PROTECTED_CONF = frozenset(
         "spark.sql.files.ignoreCorruptFiles",
         "spark.sql.files.ignoreMissingFiles",
         "spark.hadoop.parquet.page.verify-checksum.enabled",
+        "parquet.page.verify-checksum.enabled",
+        "spark.comet.enabled",
+        "spark.comet.scan.enabled",
+        "spark.comet.convert.parquet.enabled",
+        "spark.comet.shuffle.enabled",
         "spark.databricks.delta.commit.idempotencyCheck.enabled",
         "spark.databricks.delta.checksum.enabled",
         "spark.master",
@@ -207,7 +212,7 @@ def _check_engine(job: JobConfig) -> Iterator[Finding]:
         yield Finding(("engine", "driver_memory"), "bad-size", "expected a size such as '512m' or '4g'")
     for name, value in job.engine.conf.items():
         where: Path = ("engine", "conf", name)
-        if name in PROTECTED_CONF:
+        if name in PROTECTED_CONF or ("comet" in name and "incompatible" in name.lower()):
             yield Finding(where, "protected", f"batchscore sets '{name}' itself; remove it")
         if _SECRET_KEY.search(name) and not has_reference(value) and value.lower() not in ("", "true", "false"):
             yield Finding(where, "secret-in-file", "a secret may not stand in the job file; write '${env:NAME}'")

@@ -21,6 +21,7 @@ from batchscore.errors import ConfigError, InputError, ModelError, ScoringError
 from batchscore.failures import retell
 from batchscore.features.build import Sources, build_features
 from batchscore.features.encoders import encode_column
+from batchscore.features.fallible import find_fallible
 from batchscore.features.modules import read_modules
 from batchscore.pipeline import plan_interval
 
@@ -509,3 +510,26 @@ def test_a_label_that_cannot_be_computed_is_null(job: SmallJob) -> None:
         job.load("model.inputs={}", "features.columns=[{name: b}]"), DAYS[0], DAYS[2], label="1 / (b - 3)"
     )
     assert {r["id"]: r["label"] for r in made.frame.where("id in (3, 4)").collect()} == {3: None, 4: 1.0}
+
+
+@pytest.mark.parametrize(
+    ("sql", "fallible"),
+    [
+        ("x + 1.5", False),
+        ("f * 2 - 0.25BD", False),
+        ("x / 2", False),
+        ("x / -0.5", False),
+        ("i / 2.5D", False),
+        ("x / 0", True),
+        ("x / null", True),
+        ("x / cast(1e-60 as float)", True),
+        ("x / f", True),
+        ("i + 1", True),
+        ("d / 2", True),  # a decimal may not fit
+        ("cast(d as float)", False),
+        ("cast(x as decimal(9, 2))", True),
+    ],
+)
+def test_only_what_may_fail_for_a_row_is_guarded(sql: str, fallible: bool, spark: SparkSession) -> None:
+    rows = spark.range(1).selectExpr("1.0D as x", "1.0F as f", "1 as i", "1.5BD as d")
+    assert find_fallible(rows, [F.expr(sql)]) == [fallible]

@@ -461,6 +461,10 @@ CASES: dict[str, tuple[str, Expected]] = {
     "quarantine rows": (make_text(checks="checks: {max_quarantine_rows: -1}"), [("out-of-range", 6, "0 or more rows")]),
     "failed rows": (make_text(scoring="scoring: {max_failed_rows: -1}"), [("out-of-range", 6, "0 or more rows")]),
     "batch rows": (make_text(scoring="scoring: {batch_rows: 0}"), [("out-of-range", 6, "'auto' or 1 to 10000000")]),
+    "a setting that lets Comet differ from Spark": (
+        make_text(engine="engine: {conf: {spark.comet.expression.Cast.allowIncompatible: 'true'}}"),
+        [("protected", 6, "batchscore sets 'spark.comet.expression.Cast.allowIncompatible' itself")],
+    ),
     "protected setting": (
         make_text(engine="engine: {conf: {spark.sql.ansi.enabled: 'false'}}"),
         [("protected", 6, "batchscore sets 'spark.sql.ansi.enabled' itself")],
