@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 
 from batchscore.errors import SetupError
 from batchscore.health.checks import Check, attempt
-from batchscore.jvm import check_java, fetch_jars, find_jars, jars_folder
+from batchscore.jvm import check_java, comet_folder, fetch_jars, find_comet, find_jars, jars_folder
 
 ONNXRUNTIME_BUILDS = ("onnxruntime", "onnxruntime-gpu")
 _SHOWN = ("pyspark", "delta-spark", "pyarrow", "pandas", "mlflow", "great-expectations")
@@ -29,6 +29,7 @@ def check_machine(*, fetch: bool = False) -> list[Check]:
         Check("python", "OK", f"{platform.python_version()} at {sys.executable}"),
         attempt("java", lambda: f"version {check_java()}"),
         check_jars(fetch=fetch),
+        check_comet(),
         *check_packages(importlib.metadata.requires("batchscore") or [], installed_version),
         *check_onnxruntime(installed_version),
     ]
@@ -44,6 +45,13 @@ def check_jars(*, fetch: bool) -> Check:
         advice = "The first run fetches them; `batchscore doctor --fetch` does it now"
         return Check("delta jars", "WARN", f"expected them in {jars_folder()}; found none. {advice}.")
     return Check("delta jars", "OK", f"{len(jars)} in {jars_folder()}")
+
+
+def check_comet() -> Check:
+    """Look for Comet's jar, which few jobs need."""
+    found = find_comet()
+    told = found[0].name if found else "none; `engine.accelerator: comet` alone needs it, and fetches it"
+    return Check("comet jar", "OK", f"{told}, in {comet_folder()}" if found else told)
 
 
 def check_packages(requirements: list[str], version_of: Version) -> Iterator[Check]:

@@ -9,7 +9,7 @@ import pytest
 
 from batchscore.errors import RegistryError
 from batchscore.health.checks import Check, Health, attempt
-from batchscore.health.machine import check_jars, check_machine, check_onnxruntime, check_packages
+from batchscore.health.machine import check_comet, check_jars, check_machine, check_onnxruntime, check_packages
 from batchscore.health.workers import compare_workers
 from batchscore.jvm import JARS_VARIABLE
 
@@ -85,6 +85,14 @@ def test_jars_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     check = check_jars(fetch=False)
     assert check.status == "WARN"
     assert f"expected them in {tmp_path}; found none" in check.found and "doctor --fetch" in check.found
+
+
+def test_comet_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(JARS_VARIABLE, str(tmp_path))
+    assert check_comet().found == "none; `engine.accelerator: comet` alone needs it, and fetches it"
+    jar = tmp_path / "org.apache.datafusion_comet-spark-spark4.1_2.13-1.2.0.jar"
+    jar.touch()
+    assert check_comet() == Check("comet jar", "OK", f"{jar.name}, in {tmp_path}")
 
 
 def test_a_machine_without_java(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,3 +72,14 @@ def test_the_jars_folder_follows_the_environment(tmp_path: Path, monkeypatch: py
     monkeypatch.delenv("BATCHSCORE_JARS", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert jars_folder() == tmp_path / "batchscore" / "jars" / "delta-4.4.0"
+
+
+def test_spark_submit_is_told_of_comet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BATCHSCORE_JARS", str(tmp_path))
+    package = "--packages org.apache.datafusion:comet-spark-spark4.1_2.13:1.2.0"
+    assert (find_comet(), submit_options(delta=False, comet=True)) == ([], package)
+    jar = tmp_path / "org.apache.datafusion_comet-spark-spark4.1_2.13-1.2.0.jar"
+    jar.touch()
+    paths = f"--driver-class-path {jar} --conf spark.executor.extraClassPath={jar}"
+    assert submit_options(delta=False, comet=True) == f"--jars {jar} {paths}"
+    assert submit_options(delta=False, comet=False) == ""
