@@ -33,6 +33,7 @@ from batchscore.tables.stage import Stage, read_stage
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+MANY_FILES = 1000
 REFUSALS: dict[str, type[BatchscoreError]] = {
     "superseded": RunSuperseded,
     "held": RunHeld,
@@ -273,6 +274,11 @@ def _warnings(prepared: Prepared) -> tuple[str, ...]:
         stops = prepared.job.config.features.on_hash_mismatch == "stop"
         action = "a run would stop" if stops else "scores may be wrong"
         found.append(f"trained with other feature definitions, so {action}: {name_skew(prepared)}")
+    if (prepared.input.files or 0) > MANY_FILES:
+        found.append(
+            f"{prepared.input.files:,} files hold the interval's rows: reading so many is slow. Compact the table "
+            "upstream, for example by OPTIMIZE"
+        )
     for check in describe_checks(prepared):
         if check.get("engine") == "gx" and check.get("why"):
             found.append(f"{check['rule']} {check['expectation']} runs in Great Expectations: {check['why']}")

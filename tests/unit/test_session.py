@@ -8,7 +8,7 @@ import pytest
 
 from batchscore.config import EngineConfig
 from batchscore.errors import SetupError
-from batchscore.jvm import check_java, find_jars, jars_folder, submit_options
+from batchscore.jvm import check_java, find_comet, find_jars, jars_folder, submit_options
 from batchscore.session import open_session
 
 
