@@ -120,3 +120,14 @@ def test_the_examples_of_several_models_score_the_same_flights(folder: Path) -> 
     is_champion = segments["origin"].isin(["EWR", "JFK"])
     assert segments["probability_late"].equals(champion.where(is_champion, linear))
     assert (segments["_model"] == np.where(is_champion, "flights_delay/1", "flights_delay_linear/1")).all()
+
+
+def test_comet_publishes_what_spark_did(folder: Path, runs: dict[str, Any]) -> None:
+    def published() -> list[Any]:
+        frame = api.scores(folder / "flights.yaml").where(f"_interval = '{BUSY_DAY}T04:00:00Z'")
+        return frame.drop("_run_id", "_generation", "_scored_at").orderBy("flight_id").collect()
+
+    before = published()
+    record = api.run(api.load(folder / "flights.yaml", ["engine.accelerator=comet"]), BUSY_DAY, force=True)
+    assert (record.scan["by"], record.counts) == ("comet", runs[BUSY_DAY])
+    assert published() == before
