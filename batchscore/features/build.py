@@ -22,6 +22,9 @@ from batchscore.kernel.spec import FeatureSpec
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
 
+MANY_NAMES = 10_000
+# Expressions that were found to be in order over some columns, and what they read: a backfill asks for each interval.
+_NAMES: dict[tuple[str, frozenset[str]], list[str]] = {}
 BITS = 62  # failure bits in one bigint column; the kernel's FAILED_BITS
 
 
@@ -91,10 +94,15 @@ def build_features(
         ConfigError: An expression does not parse, is not allowed, or names no known column; a feature has a column's
             name, or reads itself; a constant is missing.
     """
+    known = frozenset(name.lower() for name in (*rows.columns, *(f.name for f in features)))
 
     def names_of(sql: str, where: str) -> list[str]:
-        check_expression(spark, sql, where, [*rows.columns, *(f.name for f in features)])
-        return find_names(spark, sql, where)
+        if (sql, known) not in _NAMES:
+            check_expression(spark, sql, where, known)
+            if len(_NAMES) >= MANY_NAMES:
+                _NAMES.clear()
+            _NAMES[sql, known] = find_names(spark, sql, where)
+        return _NAMES[sql, known]
 
     steps = order_steps(features, sources.functions, rows.columns, sources.where_of, names_of)
     layers = layer_steps(steps)
