@@ -19,7 +19,7 @@ from whole import COLUMNS, SEED, _race, _register, _write_job
 
 FILE_ROWS = 500_000
 SMALL_FILE_ROWS = 5_000
-MAX_ROUNDS = 3  # the largest run takes minutes
+MAX_ROUNDS = 2  # the largest run takes minutes
 
 
 def bench_scale(folder: Path, rows: int, rounds: int, processes: int, trees: int) -> dict[str, Any]:
