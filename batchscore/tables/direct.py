@@ -59,6 +59,21 @@ def find_pieces(
         return str(why)
 
 
+def is_modern(pinned: PinnedTable) -> bool:
+    """Whether a table's files are known to hold no dates or times of old writers, which Comet's own scan gets wrong.
+
+    Raises:
+        InputError: A file is damaged or gone.
+    """
+    if not pinned.whole or len(pinned.whole) > MAX_FILES:
+        return False
+    try:
+        footers = [_read_footer(_localise(file).path)[0] for file in pinned.whole]
+    except _NotDirectError:
+        return False
+    return not any(_is_legacy(footer) for footer in footers)
+
+
 def share_out(pieces: Sequence[Piece], slots: int) -> list[tuple[Piece, ...]]:
     """Pieces for tasks of like size, the largest first; no task is empty.
 
@@ -112,15 +127,8 @@ def _localise(file: PinnedFile) -> PinnedFile:
 
 
 def _pieces_of(file: PinnedFile, wanted: Mapping[str, pa.DataType]) -> list[Piece]:
-    try:
-        with pq.ParquetFile(file.path) as opened:
-            footer, held = opened.metadata, opened.schema_arrow
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(
-            f"{file.path}: expected a whole Parquet file; reading it ended in {type(error).__name__}. "
-            "The file is damaged or gone; restore it."
-        ) from error
-    if any(key in (footer.metadata or {}) for key in _LEGACY):
+    footer, held = _read_footer(file.path)
+    if _is_legacy(footer):
         raise _NotDirectError("a file has dates of an old calendar")
     values = {name: _parse(file.values[name], kind, name) for name, kind in wanted.items() if name in file.values}
     for name, kind in wanted.items():
@@ -139,6 +147,24 @@ def _pieces_of(file: PinnedFile, wanted: Mapping[str, pa.DataType]) -> list[Piec
         for place, group in enumerate(groups)
         if group.num_rows
     ]
+
+
+def _read_footer(path: str) -> tuple[pq.FileMetaData, pa.Schema]:
+    try:
+        with pq.ParquetFile(path) as opened:
+            return opened.metadata, opened.schema_arrow
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(
+            f"{path}: expected a whole Parquet file; reading it ended in {type(error).__name__}. "
+            "The file is damaged or gone; restore it."
+        ) from error
+
+
+def _is_legacy(footer: pq.FileMetaData) -> bool:
+    if any(key in (footer.metadata or {}) for key in _LEGACY):
+        return True
+    columns = [footer.schema.column(place) for place in range(len(footer.schema))]
+    return any(column.physical_type == "INT96" for column in columns)
 
 
 def _parse(value: str | None, kind: pa.DataType, name: str) -> Any:
