@@ -92,7 +92,7 @@ def tally_pieces(pieces: Iterable[Piece], scan: ScanSpec, spec: CheckSpec) -> st
 
 
 def _read_piece(piece: Piece, schema: pa.Schema, spec: ScanSpec, batch_rows: int) -> Iterator[pa.RecordBatch]:
-    wanted = [name for column in schema for name in names_of(column)]
+    wanted = [name for column in schema for name in _names_of(column)]
     read = [name for name in dict.fromkeys(wanted) if name not in piece.values]
     with pq.ParquetFile(piece.path, page_checksum_verification=spec.verify) as file:
         if not read:  # every column has one value
@@ -104,7 +104,7 @@ def _read_piece(piece: Piece, schema: pa.Schema, spec: ScanSpec, batch_rows: int
             yield _make_batch(piece, schema, found, batch.num_rows)
 
 
-def names_of(column: pa.Field) -> list[str]:
+def _names_of(column: pa.Field) -> list[str]:
     """The columns of the files that a column is made of."""
     return [one.name for one in column.type] if column.name == RAW else [column.name]
 

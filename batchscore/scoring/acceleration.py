@@ -16,13 +16,15 @@ _OPERATOR = re.compile(r"^[\s:+|*-]*(?:\(\d+\) )?(\w+)")
 _REASON = re.compile(r"^[\s:+|*-]*(?:\(\d+\) )?(\w+)(?: .*?)?\[COMET: (.+)\]")
 # What Comet says of operators that it replaces later, or that batchscore keeps away from it.
 _EXPECTED = ("MapInArrow is not supported", "Comet Scan is not enabled")
-_lock = threading.Lock()
-_users: dict[int, int] = {}
+_turn = threading.Condition()
+_users: dict[int, tuple[int, bool]] = {}  # of a session: how many blocks are open, and whether they verify pages
 
 
 @contextmanager
 def accelerated(spark: SparkSession, *, verify: bool) -> Iterator[None]:
-    """Let Comet take part in what is planned within the block; intervals that run side by side may nest.
+    """Let Comet take part in what is planned within the block.
+
+    Intervals that run side by side share a session: a block waits for open ones that read the other way.
 
     Args:
         spark: A session whose application was made with Comet.
@@ -30,19 +32,22 @@ def accelerated(spark: SparkSession, *, verify: bool) -> Iterator[None]:
             hands its column batches over. Source: `spark.comet.convert.parquet.enabled`,
             https://datafusion.apache.org/comet/user-guide/latest/configs.html.
     """
-    with _lock:
-        _users[id(spark)] = _users.get(id(spark), 0) + 1
+    with _turn:
+        _turn.wait_for(lambda: _users.get(id(spark), (0, verify))[1] == verify)
+        _users[id(spark)] = (_users.get(id(spark), (0, verify))[0] + 1, verify)
         spark.conf.set("spark.comet.scan.enabled", str(not verify).lower())
         spark.conf.set("spark.comet.convert.parquet.enabled", str(verify).lower())
         spark.conf.set(_SWITCH, "true")
     try:
         yield
     finally:
-        with _lock:
-            _users[id(spark)] -= 1
-            if not _users[id(spark)]:
-                del _users[id(spark)]
+        with _turn:
+            open_blocks = _users.pop(id(spark))[0] - 1
+            if open_blocks:
+                _users[id(spark)] = (open_blocks, verify)
+            else:
                 spark.conf.set(_SWITCH, "false")
+                _turn.notify_all()
 
 
 def describe_native(frame: DataFrame) -> dict[str, Any]:
