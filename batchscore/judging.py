@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from batchscore.checks.answers import Answer
 from batchscore.checks.compiled import CompiledSuite
 from batchscore.checks.dataset import run_queries
 from batchscore.checks.verdicts import judge, over_limit
-from batchscore.config import GatesConfig
 from batchscore.errors import BatchscoreError, ChecksFailed, InputError, ScoringError, WriteError
-from batchscore.gates.volume import judge_volume
 from batchscore.kernel.bisect import too_many_failed
+from batchscore.kernel.columns import ColumnTally
+from batchscore.kernel.distributions import Distribution
 from batchscore.kernel.tally import Tally
-from batchscore.ledger import Ledger, Standing
+from batchscore.ledger import Standing
 from batchscore.planning import Prepared
-from batchscore.records import GateVerdict
 from batchscore.results import ExpectationResult, Place
 from batchscore.tables.stage import Stage, read_stage
 
@@ -35,6 +34,8 @@ class Verdict:
         results: The verdict on every expectation.
         runtime: Workers, providers, versions, latencies, memory.
         failed_rows: Rows that ONNX Runtime refused on their own.
+        distributions: Place and column to how values are distributed.
+        ranges: Output column to range, sum and missing values.
     """
 
     counts: Mapping[str, int]
@@ -42,6 +43,8 @@ class Verdict:
     results: tuple[ExpectationResult, ...]
     runtime: Mapping[str, Any]
     failed_rows: int = 0
+    distributions: Mapping[str, Mapping[str, Distribution]] = field(default_factory=dict)
+    ranges: Mapping[str, ColumnTally] = field(default_factory=dict)
 
 
 def judge_stage(spark: SparkSession, prepared: Prepared, stage: Stage) -> Verdict:
@@ -71,6 +74,8 @@ def judge_stage(spark: SparkSession, prepared: Prepared, stage: Stage) -> Verdic
         results=tuple(results),
         runtime=tally.runtime(),
         failed_rows=tally.failed_rows,
+        distributions=tally.distributions,
+        ranges=tally.columns.get("scores", {}),
     )
 
 
@@ -80,7 +85,8 @@ def stop_reason(prepared: Prepared, verdict: Verdict, standing: Standing, *, for
     A row rule that sets rows aside never stops a run by itself; limits, critical verdicts and an empty result do.
     """
     counts, config = verdict.counts, prepared.job.config
-    stopping = [result for result in verdict.results if result.stops]
+    held = config.gates.output is not None  # a gate then decides what failing scores mean
+    stopping = [result for result in verdict.results if result.stops and not (held and result.place == "output")]
     if stopping:
         return ChecksFailed(describe_stop(stopping))
     may_fail = config.scoring.max_failed_rows
@@ -111,15 +117,6 @@ def stop_reason(prepared: Prepared, verdict: Verdict, standing: Standing, *, for
             "An empty result replaces scores only with --force."
         )
     return None
-
-
-def judge_gates(config: GatesConfig, counts: Mapping[str, int], ledger: Ledger, interval: str) -> list[GateVerdict]:
-    """The verdict of each gate that the job has on a judged stage."""
-    if config.volume is None:
-        return []
-    accounts = ledger.accounts()
-    published = [a.current["counts"]["read"] for name, a in sorted(accounts.items()) if name != interval and a.current]
-    return [judge_volume(config.volume, counts["read"], published)]
 
 
 def answer_rest(frame: DataFrame, suite: CompiledSuite) -> dict[str, Answer]:
@@ -161,8 +158,18 @@ def _frame_of(spark: SparkSession, prepared: Prepared, stage: Stage, place: Plac
 
 def describe_stop(stopping: list[ExpectationResult]) -> str:
     """One sentence on the expectations that stop a run."""
+    more = f"; and {len(stopping) - 5} more" if len(stopping) > 5 else ""
+    return (
+        f"checks: {len(stopping)} critical expectation{'s' if len(stopping) > 1 else ''} failed: "
+        f"{'; '.join(describe_stops(stopping[:5]))}{more}. Mend the data, or change the suite. The old scores stay "
+        "visible."
+    )
+
+
+def describe_stops(stopping: list[ExpectationResult]) -> list[str]:
+    """A few words on each expectation that was not met."""
     parts = []
-    for result in stopping[:5]:
+    for result in stopping:
         columns = f" ({', '.join(result.columns)})" if result.columns else ""
         found = result.error or (
             f"{result.unexpected} of {result.evaluated} rows failed"
@@ -170,11 +177,7 @@ def describe_stop(stopping: list[ExpectationResult]) -> str:
             else f"found {result.observed}"
         )
         parts.append(f"{result.rule} {result.expectation}{columns}: {found}")
-    more = f"; and {len(stopping) - 5} more" if len(stopping) > 5 else ""
-    return (
-        f"checks: {len(stopping)} critical expectation{'s' if len(stopping) > 1 else ''} failed: {'; '.join(parts)}"
-        f"{more}. Mend the data, or change the suite. The old scores stay visible."
-    )
+    return parts
 
 
 def _most(reasons: Mapping[str, int]) -> str:

@@ -60,8 +60,8 @@ class Lineup:
 
 
 def describe_pinned(model: PinnedModel) -> dict[str, Any]:
-    """A pinned model for the audit: all but its tensors, and of its features' definitions the digest alone."""
-    plain = {k: v for k, v in to_dict(model).items() if k not in ("inputs", "outputs", "features")}
+    """A pinned model for the audit: all but its tensors and reference, and of its features' definitions the digest."""
+    plain = {k: v for k, v in to_dict(model).items() if k not in ("inputs", "outputs", "features", "reference")}
     return {**plain, **({"features_sha256": model.features["sha256"]} if model.features else {})}
 
 

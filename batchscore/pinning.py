@@ -155,7 +155,7 @@ def resolve_table(job: Job, table: str) -> str:
 def pinned_summary(pinned: PinnedTable) -> dict[str, Any]:
     """A pinned table for the audit: all but the list of files, and of a span only what there is."""
     spanned = ("since", "until", "by")
-    plain = {k: v for k, v in to_dict(pinned).items() if k not in ("paths", "whole", "moments")}
+    plain = {k: v for k, v in to_dict(pinned).items() if k not in ("paths", "whole", "moments", "rows_at_most")}
     return {k: v for k, v in plain.items() if v is not None or k not in spanned}
 
 

@@ -11,9 +11,10 @@ from batchscore.challengers import compare_scores, write_challenge
 from batchscore.config import Job
 from batchscore.errors import BatchscoreError, InputError, IntervalBlocked, ModelError, RunHeld, RunSuperseded
 from batchscore.failures import retell
+from batchscore.gating import judge_gates
 from batchscore.hooks import reached
 from batchscore.intervals import Interval
-from batchscore.judging import Verdict, judge_gates, judge_stage, stop_reason
+from batchscore.judging import Verdict, judge_stage, stop_reason
 from batchscore.jvm import submit_options
 from batchscore.ledger import Standing, find_standing
 from batchscore.lineups import describe_pinned
@@ -162,10 +163,12 @@ def publish_stage(
         reason = stop_reason(prepared, verdict, standing, force=force)
         if reason is not None:
             raise reason
-        gates = judge_gates(prepared.job.config.gates, verdict.counts, target.ledger, attempt.record.interval)
-        attempt.learn(gates=tuple(to_dict(gate) for gate in gates))
+        gating = judge_gates(prepared, verdict, target, attempt.record)
+        attempt.learn(gates=tuple(to_dict(gate) for gate in gating.gates), distributions=gating.distributions)
+        if gating.content:
+            target.write_detail(gating.distributions["sha256"], gating.content)
         reached("stage.judged")
-    holding = [gate for gate in gates if gate.holds]
+    holding = [gate for gate in gating.gates if gate.holds]
     if holding:
         return settlement.hold("; ".join(gate.sentence for gate in holding))
     settlement.note("staged")

@@ -21,6 +21,7 @@ from batchscore.features.build import FeatureRows
 from batchscore.features.definitions import Definitions, Skew, define_features, read_sources
 from batchscore.intervals import Interval
 from batchscore.kernel.batch import stage_schema
+from batchscore.kernel.distributions import is_numeric, is_watched
 from batchscore.kernel.spec import FeatureSpec, KernelSpec, ScoresSpec
 from batchscore.keys import digest_key, key_material
 from batchscore.lineups import Lineup
@@ -130,6 +131,7 @@ def prepare(spark: SparkSession, job: Job, interval: Interval, *, model: ModelBy
     compiled["output"] = ready_place(config, loaded.get("output"), scores)
     suites: dict[Place, CompiledSuite] = {p: c for p in PLACES if (c := compiled[p]) is not None}
     spec = _kernel_spec(config, features, suites, matched, types, scored, beside)
+    spec = _watch(config, spec, types, matched.columns, pinned)
     digests = {place: suite.suite.sha256 for place, suite in suites.items()}
     material = key_material(config, interval, pinned, lookups, lineup, digests, definitions.keyed)
     return Prepared(
@@ -201,6 +203,36 @@ def _kernel_spec(
         )
         .serialize()
         .to_pybytes(),
+    )
+
+
+def _watch(
+    config: JobConfig,
+    spec: KernelSpec,
+    types: Mapping[str, pa.DataType],
+    scores: Mapping[str, pa.DataType],
+    pinned: PinnedTable,
+) -> KernelSpec:
+    """The spec with what gates and reports count: distributions from a sample, and the scores' ranges.
+
+    Raises:
+        ConfigError: A gate is about a column that is none of the scores, or no number.
+    """
+    for name in config.gates.scores:
+        if name not in scores or not is_numeric(scores[name]):
+            numbers = ", ".join(column for column, kind in scores.items() if is_numeric(kind)) or "none"
+            raise ConfigError(
+                f"gates.scores.{name}: expected an output column with one number a row; those are: {numbers}."
+            )
+    spec = replace(spec, ranges=tuple(config.gates.scores))
+    rows, sample = pinned.rows_at_most, config.gates.sample_rows
+    if not sample:
+        return spec
+    return replace(
+        spec,
+        watched=tuple(feature.name for feature in spec.features if is_watched(types[feature.name])),
+        watched_scores=tuple(name for name, kind in scores.items() if is_watched(kind)),
+        watched_share=1.0 if not rows else min(1.0, sample / rows),
     )
 
 

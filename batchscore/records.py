@@ -40,6 +40,7 @@ class PinnedTable:
         fingerprint: sha256 over the files that can hold the interval, with their deletion vectors.
         files: How many those are; None where they were not listed.
         rows: Rows in those files by their statistics, where the interval covers whole files; else None.
+        rows_at_most: Rows in those files by their statistics, however many of them are the interval's; else None.
         paths: For Parquet, the pinned files themselves.
         whole: The pinned files, where they hold the interval's rows as they are and no others.
         since: For a lookup that is narrowed to what an interval may know: the first instant that is read.
@@ -56,6 +57,7 @@ class PinnedTable:
     fingerprint: str
     files: int | None
     rows: int | None = None
+    rows_at_most: int | None = None
     paths: tuple[str, ...] = ()
     whole: tuple[PinnedFile, ...] = ()
     since: str | None = None
@@ -101,6 +103,7 @@ class PinnedModel:
         opsets: Operator set versions by domain.
         run_id: MLflow run that logged it, if known.
         features: The definitions of the features that it was trained with, as they were logged; empty if none were.
+        reference: Place and column to the distribution on the rows that were logged with it; empty if none were.
     """
 
     uri: str
@@ -115,6 +118,7 @@ class PinnedModel:
     opsets: Mapping[str, int] = field(default_factory=dict)
     run_id: str | None = None
     features: Mapping[str, Any] = field(default_factory=dict)
+    reference: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -209,6 +213,7 @@ class RunRecord(Shown):
     reasons: Mapping[str, int] = field(default_factory=dict)
     checks: tuple[Mapping[str, Any], ...] = ()
     gates: tuple[Mapping[str, Any], ...] = ()
+    distributions: Mapping[str, Any] = field(default_factory=dict)
     of: str | None = None
     reason: str | None = None
     runtime: Mapping[str, Any] = field(default_factory=dict)

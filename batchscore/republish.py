@@ -37,6 +37,7 @@ KEPT = (
     "reasons",
     "checks",
     "gates",
+    "distributions",
     "runtime",
 )
 # What a resumed run was already; learned before it can fail, since the record of a failure becomes the stage's.

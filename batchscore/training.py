@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from batchscore.api import JobOrPath, find_range, load, spark_session
+from batchscore.baselines import count_baseline
 from batchscore.config import Job
 from batchscore.errors import ConfigError
 from batchscore.explaining import FeatureList, explain_features
@@ -68,6 +69,7 @@ def log_model(
     alias: str | None = None,
     trained_on: TrainingSet | str | None = None,
     columns: Sequence[str] | None = None,
+    reference: Any = None,
     tags: Mapping[str, str] | None = None,
 ) -> int:
     """Log an ONNX model in the job's registry, with the definitions of the features that it was trained with.
@@ -81,6 +83,9 @@ def log_model(
         alias: Alias to set on the new version, such as `champion`.
         trained_on: The training set, or where it was saved; without it, the definitions are the job's own of now.
         columns: Features in the order of the model's only input; without it, `model.inputs` or the job's features.
+        reference: Rows that later runs are compared with by a drift gate with `reference: model`: a training set, a
+            Spark or pandas frame, or an Arrow table, of features as the model takes them, and of its scores under the
+            names of the output columns. Of each column the distribution is kept, and no row.
         tags: Tags of the new version.
 
     Returns:
@@ -109,6 +114,7 @@ def log_model(
         alias=alias,
         tags=tags,
         features=_definitions(job, trained_on),
+        reference=None if reference is None else count_baseline(job, reference),
     )
 
 

@@ -6,7 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, ClassVar
 
-from batchscore.config.checks import ChecksConfig, ExpectationConfig, GatesConfig, VolumeGateConfig
+from batchscore.config.checks import (
+    ChallengerGateConfig,
+    ChecksConfig,
+    DriftGateConfig,
+    ExpectationConfig,
+    GatesConfig,
+    OutputGateConfig,
+    QuarantineGateConfig,
+    ScoreGateConfig,
+    VolumeGateConfig,
+)
 from batchscore.config.forms import FORBID, Format, yaml_key
 from batchscore.config.scoring import (
     ChallengerConfig,
@@ -35,7 +45,9 @@ from batchscore.config.tables import (
 
 __all__ = [
     "ChallengerConfig",
+    "ChallengerGateConfig",
     "ChecksConfig",
+    "DriftGateConfig",
     "EncodeConfig",
     "EngineConfig",
     "ExpectationConfig",
@@ -54,8 +66,11 @@ __all__ = [
     "MemberConfig",
     "ModelConfig",
     "OutputConfig",
+    "OutputGateConfig",
+    "QuarantineGateConfig",
     "RegistryConfig",
     "Scalar",
+    "ScoreGateConfig",
     "ScoringConfig",
     "SegmentsConfig",
     "StepConfig",

@@ -7,6 +7,8 @@ from typing import Any, ClassVar, Literal
 
 from batchscore.config.forms import FORBID
 
+OnFail = Literal["hold", "warn", "record"]
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExpectationConfig:
@@ -63,7 +65,100 @@ class VolumeGateConfig:
     __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
     of_median: tuple[float, float] = (0.5, 2.0)
     last: int = 28
-    on_fail: Literal["hold", "warn", "record"] = "hold"
+    on_fail: OnFail = "hold"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QuarantineGateConfig:
+    """How many of the rows read may be set aside before somebody is to look.
+
+    Attributes:
+        max_pct: Percent of the rows read.
+        on_fail: What becomes of a run with more.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
+    max_pct: float
+    on_fail: OnFail = "hold"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScoreGateConfig:
+    """What the scores of one output column may be, over all rows that would be published.
+
+    Attributes:
+        between: Least and greatest score.
+        mean_between: Least and greatest mean.
+        max_missing_pct: Percent of the rows whose score is null or NaN.
+        on_fail: What becomes of a run with others.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
+    between: tuple[float, float] | None = None
+    mean_between: tuple[float, float] | None = None
+    max_missing_pct: float | None = None
+    on_fail: OnFail = "hold"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DriftGateConfig:
+    """How far the distributions of features and scores may be from those of a reference.
+
+    Attributes:
+        reference: `runs`, the job's published intervals before this one; `model`, what `log_model` stored with the
+            model; or the id of one published run.
+        last: For `runs`, how many intervals.
+        measure: `psi` (population stability index), `jensen_shannon` (base 2) or `kolmogorov_smirnov`, from counts in
+            ten bins with equal shares of the reference.
+        threshold: The most that a column may reach; without it, what resampling the reference's intervals shows of
+            each column, or 0.25 where the reference is a single distribution.
+        deviations: For the resampling, how many standard deviations of the measure's logarithm above its mean.
+        columns: Features and output columns that are looked at; empty for all.
+        ignore: Those that are not.
+        on_fail: What becomes of a run that has drifted.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
+    reference: str = "runs"
+    last: int = 28
+    measure: Literal["psi", "jensen_shannon", "kolmogorov_smirnov"] = "psi"
+    threshold: float | None = None
+    deviations: float = 4.0
+    columns: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    on_fail: OnFail = "hold"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChallengerGateConfig:
+    """How far the challenger's scores may be from the champion's.
+
+    Attributes:
+        max_psi: Population stability index of a column's scores.
+        min_rank_correlation: Spearman's.
+        max_mean_abs_difference: Mean distance between both scores of a row.
+        max_flips_pct: For columns that are no numbers, percent of the rows with another value.
+        on_fail: What becomes of a run that is further away.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
+    max_psi: float | None = None
+    min_rank_correlation: float | None = None
+    max_mean_abs_difference: float | None = None
+    max_flips_pct: float | None = None
+    on_fail: OnFail = "hold"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OutputGateConfig:
+    """What becomes of a run whose scores fail a critical expectation of `checks.output`, in place of its failure.
+
+    Attributes:
+        on_fail: `hold` keeps the staged rows until someone decides.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
+    on_fail: OnFail = "hold"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,7 +167,19 @@ class GatesConfig:
 
     Attributes:
         volume: The number of rows.
+        quarantine: The share of rows set aside.
+        scores: The scores, by output column.
+        drift: Distributions of features and scores.
+        challenger: The challenger's scores.
+        output: Critical expectations of the scores.
+        sample_rows: About how many rows of a run, chosen at random, the distributions are counted from; 0 counts none.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
     volume: VolumeGateConfig | None = None
+    quarantine: QuarantineGateConfig | None = None
+    scores: dict[str, ScoreGateConfig] = field(default_factory=dict)
+    drift: DriftGateConfig | None = None
+    challenger: ChallengerGateConfig | None = None
+    output: OutputGateConfig | None = None
+    sample_rows: int = 100_000

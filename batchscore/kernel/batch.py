@@ -14,13 +14,14 @@ from batchscore.kernel.models import Answer, JobModels
 from batchscore.kernel.reasons import PLACES, REASON, Failures, make_reason, name_reason
 from batchscore.kernel.rules import evaluate
 from batchscore.kernel.scores import find_bad_scores
-from batchscore.kernel.spec import KernelSpec
+from batchscore.kernel.spec import KernelSpec, TallySpec
 from batchscore.kernel.tally import Tally
 from batchscore.kernel.training import check_doubled
 
 SCORED = "scored"
 QUARANTINED = "quarantined"
 TALLY = "tally"
+_RANGE = frozenset({"count", "range", "sum"})
 
 
 def stage_schema(
@@ -97,6 +98,8 @@ class _Task:
         self._models = JobModels(spec, address, load_bytes, self.tally)
         self._rules = {place: [r for r in spec.rules if r.place == place] for place in PLACES}
         self._tallies = {place: [t for t in spec.tallies if t.place == place] for place in PLACES}
+        self._ranges = [TallySpec(place="scores", column=name, stats=_RANGE) for name in spec.ranges]
+        self._chance = np.random.default_rng(0)
 
     def process(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         columns = {name: batch.column(i) for i, name in enumerate(batch.schema.names)}
@@ -110,6 +113,7 @@ class _Task:
         features = fill_features(self.spec.features, self._models.inputs, columns, failures)
         self._models.check(columns, features, routes, failures)
         alive = np.flatnonzero(~failures.failed())
+        self._watch("features", {name: features[name] for name in self.spec.watched}, alive)
         answer = self._models.score(features, alive, routes, failures) if len(alive) else Answer({}, alive)
         if len(answer.alive):
             self._check_scores(columns, answer, failures)
@@ -188,6 +192,10 @@ class _Task:
             if answer.labels is not None:
                 scores["_model"] = answer.labels
             values |= {n: c if inside is None else c.take(inside) for n, c in scores.items()}
+            self._watch("scores", {name: values[name] for name in self.spec.watched_scores}, np.arange(scored))
+            if self._ranges:
+                counted = {name: _without_nan(values[name]) for name in self.spec.ranges}
+                self.tally.add_columns("scores", counted, self._ranges)
             challenged = self._models.challenge(columns, features, rows)
             if challenged is not None:
                 values["_challenger"] = challenged
@@ -202,6 +210,14 @@ class _Task:
             if self.spec.raw:
                 values["_raw"] = columns["_raw"].take(index)
             yield self._batch(values, aside, QUARANTINED)
+
+    def _watch(self, place: str, columns: Mapping[str, pa.Array], rows: np.ndarray) -> None:
+        """Count the distributions of columns in these rows, or in a random share of them."""
+        if not columns:
+            return
+        if self.spec.watched_share < 1:
+            rows = rows[self._chance.random(len(rows)) < self.spec.watched_share]
+        self.tally.add_distributions(place, columns, pa.array(rows))
 
     def tally_row(self, worker: str) -> pa.RecordBatch:
         self.tally.add_worker(worker)
@@ -218,6 +234,10 @@ class _Task:
             else:
                 arrays.append(pa.nulls(rows, item.type))
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
+
+
+def _without_nan(array: pa.Array) -> pa.Array:
+    return pc.if_else(pc.is_nan(array), None, array) if pa.types.is_floating(array.type) else array
 
 
 def _bools(array: pa.Array) -> np.ndarray:

@@ -284,6 +284,10 @@ class KernelSpec:
         failed: Whether the batch carries `_failed`, bits of features that could not be computed.
         doubled: Whether the batch carries `_doubled`, the lookup in which the row's key is doubled.
         schema: The Arrow schema of what comes out, serialized.
+        watched: Features whose distributions are counted, after their null policies, in rows that go to the model.
+        watched_scores: Output columns whose distributions are counted.
+        watched_share: Share of the rows, chosen at random, from which these are counted.
+        ranges: Output columns whose range, mean and missing values are counted, over all rows that come out scored.
     """
 
     keys: tuple[str, ...]
@@ -301,3 +305,7 @@ class KernelSpec:
     failed: bool
     doubled: bool
     schema: bytes
+    watched: tuple[str, ...] = ()
+    watched_scores: tuple[str, ...] = ()
+    watched_share: float = 1.0
+    ranges: tuple[str, ...] = ()

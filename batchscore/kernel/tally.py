@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from batchscore.kernel.columns import ColumnTally
+from batchscore.kernel.distributions import Distribution
 from batchscore.kernel.rules import decode
 from batchscore.kernel.spec import TallySpec
 
@@ -107,6 +108,7 @@ class Tally:
         rules: Rule id to (rows evaluated, rows failed).
         reasons: Reason to rows.
         columns: Place to column (and condition) to its tally.
+        distributions: `features` or `scores`, to column, to how its values are distributed.
         latency: One entry per call of the model.
         devices: Device to rows that went through a model on it.
         models: Model to rows that went through it, and the seconds that took.
@@ -133,6 +135,7 @@ class Tally:
     rules: dict[str, tuple[int, int]] = field(default_factory=dict)
     reasons: dict[str, int] = field(default_factory=dict)
     columns: dict[str, dict[str, ColumnTally]] = field(default_factory=dict)
+    distributions: dict[str, dict[str, Distribution]] = field(default_factory=dict)
     latency: Histogram = field(default_factory=Histogram)
     devices: dict[str, int] = field(default_factory=dict)
     models: dict[str, tuple[int, float]] = field(default_factory=dict)
@@ -156,6 +159,13 @@ class Tally:
             if spec.condition:
                 array = array.filter(columns[spec.condition])
             known.setdefault(spec.key, ColumnTally()).add(array, spec)
+
+    def add_distributions(self, place: str, columns: Mapping[str, pa.Array], rows: pa.Array) -> None:
+        """Count how the values of these columns are distributed in the chosen rows."""
+        known = self.distributions.setdefault(place, {})
+        for name, column in columns.items():
+            array = decode(column.take(rows))
+            known.setdefault(name, Distribution()).add(array)
 
     def count_rule(self, rule: str, evaluated: int, failed: int) -> None:
         """Add one batch's verdict on a row rule."""
@@ -205,6 +215,9 @@ class Tally:
         plain: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
         plain["latency"] = asdict(self.latency)
         plain["columns"] = {p: {n: c.to_plain() for n, c in known.items()} for p, known in self.columns.items()}
+        plain["distributions"] = {
+            place: {name: one.to_plain() for name, one in known.items()} for place, known in self.distributions.items()
+        }
         plain["ort_versions"] = sorted(self.ort_versions)
         plain["workers"] = {name: asdict(work) for name, work in self.workers.items()}
         plain["challenger"] = self.challenger._to_plain() if self.challenger else None
@@ -224,6 +237,10 @@ class Tally:
         plain["columns"] = {
             place: {name: ColumnTally.from_plain(column) for name, column in columns.items()}
             for place, columns in plain["columns"].items()
+        }
+        plain["distributions"] = {
+            place: {name: Distribution.from_plain(one) for name, one in known.items()}
+            for place, known in plain["distributions"].items()
         }
         plain["ort_versions"] = set(plain["ort_versions"])
         plain["workers"] = {name: Work(**work) for name, work in plain["workers"].items()}
@@ -288,6 +305,7 @@ class Tally:
             known = self.columns.setdefault(place, {})
             for column, counted in columns.items():
                 known.setdefault(column, ColumnTally(max_values=counted.max_values)).merge(counted)
+        self._add_distributions(other)
         for device, rows in other.devices.items():
             self.devices[device] = self.devices.get(device, 0) + rows
         for model, (rows, seconds) in other.models.items():
@@ -304,6 +322,12 @@ class Tally:
         self.ort_versions |= other.ort_versions
         for worker, work in other.workers.items():
             self.workers.setdefault(worker, Work()).merge(work)
+
+    def _add_distributions(self, other: Tally) -> None:
+        for place, columns in other.distributions.items():
+            known = self.distributions.setdefault(place, {})
+            for column, one in columns.items():
+                known.setdefault(column, Distribution()).merge(one)
 
     def _count_model(self, model: str, rows: int, seconds: float) -> None:
         before = self.models.get(model, (0, 0.0))

@@ -12,6 +12,7 @@ from batchscore.intervals import Interval, parse_unit
 from batchscore.loading.expectations import find_expectation_faults
 from batchscore.loading.faults import Finding, Path, find_doubled
 from batchscore.loading.feature_rules import find_feature_faults
+from batchscore.loading.gate_rules import find_gate_faults
 from batchscore.loading.model_rules import find_model_faults
 from batchscore.patterns import DURATION, NAME, RESERVED_PREFIX
 from batchscore.references import TABLE_NAME, has_reference
@@ -193,18 +194,6 @@ def _check_gpu(job: JobConfig) -> Iterator[Finding]:
         yield Finding((*where, "engine_cache"), "bad-path", expected)
 
 
-def _check_gates(job: JobConfig) -> Iterator[Finding]:
-    volume = job.gates.volume
-    if volume is None:
-        return
-    least, most = volume.of_median
-    if not 0 <= least < most:
-        what = "expected two multiples of the median, the smaller first, such as [0.5, 2.0]"
-        yield Finding(("gates", "volume", "of_median"), "out-of-range", what)
-    if volume.last < 1:
-        yield Finding(("gates", "volume", "last"), "out-of-range", "expected 1 or more intervals")
-
-
 def _check_engine(job: JobConfig) -> Iterator[Finding]:
     if not job.engine.master.strip():
         yield Finding(("engine", "master"), "empty", "expected a Spark master such as 'local[*]'")
@@ -273,7 +262,7 @@ _CHECKS: tuple[Callable[[JobConfig], Iterator[Finding]], ...] = (
     find_expectation_faults,
     _check_limits,
     _check_gpu,
-    _check_gates,
+    find_gate_faults,
     _check_engine,
     _check_places,
     _check_texts,

@@ -12,10 +12,12 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.events import AliasEvent, CollectionStartEvent, MappingEndEvent, SequenceEndEvent
 
 from batchscore.errors import ModelError
+from batchscore.kernel.distributions import Distribution
 from batchscore.models.files import check_plain_name, shown
 
 MAX_MLMODEL_BYTES = 1 << 20
 FEATURES_KEY = "batchscore_features"
+REFERENCE_KEY = "batchscore_reference"
 
 _MAX_EVENTS = 5_000
 _MAX_DEPTH = 16
@@ -31,11 +33,13 @@ class LoggedModel:
         data_file: Name of the ONNX file beside it.
         signature_inputs: Column names of the signature, in order; empty without one, or where it speaks of tensors.
         features: Definitions of the features that the model was trained with, as `log_model` writes them.
+        reference: Place and column to the distribution on the rows that it was logged with.
     """
 
     data_file: str
     signature_inputs: tuple[str, ...]
     features: Mapping[str, Any] = field(default_factory=dict)
+    reference: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_mlmodel(content: bytes, where: str) -> LoggedModel:
@@ -57,20 +61,40 @@ def read_mlmodel(content: bytes, where: str) -> LoggedModel:
         data_file=check_plain_name(onnx.get("data"), f"{where}: MLmodel: flavors.onnx.data"),
         signature_inputs=_signature_columns(fields.get("signature"), where),
         features=_features(fields.get("metadata"), where),
+        reference=_reference(fields.get("metadata"), where),
     )
 
 
 def _features(metadata: Any, where: str) -> Mapping[str, Any]:
-    text = metadata.get(FEATURES_KEY) if isinstance(metadata, Mapping) else None
-    if text is None:
+    found = _parse_metadata(metadata, FEATURES_KEY, where)
+    if found is None:
         return {}
-    try:
-        found = json.loads(text)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise ModelError(f"{where}: MLmodel: expected metadata.{FEATURES_KEY} to be JSON; it is none.") from error
     if not isinstance(found, dict) or not isinstance(found.get("sha256"), str):
         raise ModelError(f"{where}: MLmodel: expected feature definitions under metadata.{FEATURES_KEY}; found none.")
     return found
+
+
+def _reference(metadata: Any, where: str) -> Mapping[str, Any]:
+    found = _parse_metadata(metadata, REFERENCE_KEY, where)
+    if found is None:
+        return {}
+    try:
+        for columns in found.values():
+            for one in columns.values():
+                Distribution.from_plain(one)
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
+        raise ModelError(f"{where}: MLmodel: expected distributions under metadata.{REFERENCE_KEY}.") from error
+    return dict(found)
+
+
+def _parse_metadata(metadata: Any, key: str, where: str) -> Any:
+    text = metadata.get(key) if isinstance(metadata, Mapping) else None
+    if text is None:
+        return None
+    try:
+        return json.loads(text)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ModelError(f"{where}: MLmodel: expected metadata.{key} to be JSON; it is none.") from error
 
 
 def _onnx_flavor(flavors: Mapping[str, Any], where: str) -> Mapping[str, Any]:

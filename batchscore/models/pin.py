@@ -64,6 +64,7 @@ def pin_model(uri: str, registry_uri: str | None, *, timeout_s: float = TIMEOUT_
         opsets=facts.opsets,
         run_id=found.run_id,
         features=logged.features,
+        reference=logged.reference,
     )
     return pinned, content
 

@@ -11,7 +11,7 @@ from typing import Any
 import onnx
 
 from batchscore.errors import ModelError
-from batchscore.models.mlmodel import FEATURES_KEY
+from batchscore.models.mlmodel import FEATURES_KEY, REFERENCE_KEY
 
 from batchscore.models.calls import mlflow_settings  # isort: skip  # before mlflow: it sets what mlflow reads on import
 
@@ -33,6 +33,7 @@ def register_onnx(
     tags: Mapping[str, str] | None = None,
     external_data: bool = True,
     features: str | None = None,
+    reference: str | None = None,
 ) -> int:
     """The number of the new version.
 
@@ -47,11 +48,13 @@ def register_onnx(
         tags: Tags of the new version.
         external_data: Whether tensors of 1 KiB and more go to a file beside the model, as MLflow does by default.
         features: Definitions of the features that it was trained with, as JSON, for the model's metadata.
+        reference: Distributions of the rows that runs are compared with, as JSON, for the same place.
 
     Raises:
         ModelError: It is no ONNX model.
     """
     copy = _copy(onnx_model)
+    metadata = {k: v for k, v in ((FEATURES_KEY, features), (REFERENCE_KEY, reference)) if v is not None}
     signature = None if signature_frame is None else mlflow.models.infer_signature(signature_frame)
     if signature is None and columns and len(_inputs(copy)) == 1:
         specs = [mlflow.types.ColSpec("double", column) for column in columns]
@@ -68,7 +71,7 @@ def register_onnx(
                 signature=signature,
                 pip_requirements=["onnxruntime"],  # else MLflow loads the model to find out
                 save_as_external_data=external_data,
-                metadata=None if features is None else {FEATURES_KEY: features},
+                metadata=metadata or None,
             )
         if not list(client.search_registered_models(f"name='{name}'", max_results=1)):
             client.create_registered_model(name)

@@ -95,7 +95,7 @@ def pin_table(
     pinned = replace(pinned, moments=spans_of([one.stats for one in found], moments))
     if covered and _is_plain(snapshot) and not any(one.vector for one in found):
         pinned = replace(pinned, whole=_whole_files(location, found))
-    return _with_files(pinned, [one.entry for one in found], rows if covered else None)
+    return _with_files(replace(pinned, rows_at_most=rows), [one.entry for one in found], rows if covered else None)
 
 
 def _is_plain(snapshot: Any) -> bool:

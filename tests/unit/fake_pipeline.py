@@ -21,10 +21,11 @@ from fake_stages import FakeStages
 from fake_table import FakeTable
 
 import batchscore.republish
-from batchscore import attempts, judging, ledger, outputs, pinning, planning, scans
+from batchscore import attempts, gating, judging, ledger, outputs, pinning, planning, scans
 from batchscore.audit import chain, fold
 from batchscore.config import InputConfig, IntervalConfig, Job, JobConfig, ModelConfig, OutputConfig
 from batchscore.features.definitions import Definitions
+from batchscore.gating import Gating
 from batchscore.intervals import Interval, find_interval
 from batchscore.judging import Verdict
 from batchscore.ledger import Ledger
@@ -160,8 +161,9 @@ def on_lists(current: Callable[[], Process]) -> Iterator[None]:
         counts = {name: stage.counts[name] for name in ("scored", "quarantined")}
         return Verdict(counts={"read": sum(counts.values()), **counts}, reasons={}, results=(), runtime={})
 
-    def judge_gates(*args: Any) -> list[GateVerdict]:
-        return [GateVerdict(gate="volume", verdict="fail", on_fail="hold", found="too few")] * current().is_held
+    def judge_gates(*args: Any) -> Gating:
+        held = GateVerdict(gate="volume", verdict="fail", on_fail="hold", found="too few")
+        return Gating(gates=(held,) * current().is_held)
 
     really_check = comparison.check_table
 
@@ -187,7 +189,7 @@ def on_lists(current: Callable[[], Process]) -> Iterator[None]:
         (scans, "stage_interval"): lambda spark, prepared, scan, place: (write_stage(spark, prepared.rows, place), {}),
         (stage_module, "read_stage"): read_stage,
         (judging, "judge_stage"): judge_stage,
-        (judging, "judge_gates"): judge_gates,
+        (gating, "judge_gates"): judge_gates,
         (comparison, "check_table"): check_table,
         (attempts, "make_run_id"): lambda now: current().make_run_id(),
         (attempts, "command_line"): lambda: "batchscore run",

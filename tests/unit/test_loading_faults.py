@@ -30,6 +30,60 @@ CASES: dict[str, tuple[str, Expected]] = {
         make_text(gates="gatse: {}"),
         [("unknown-key", 6, "`gatse`: no such key; expected job, interval, input")],
     ),
+    "gates out of range": (
+        make_text(gates="gates: {sample_rows: -1, quarantine: {max_pct: 101}, volume: {last: 0}}"),
+        [
+            ("out-of-range", 6, "`gates.sample_rows`: expected 0 or more rows"),
+            ("out-of-range", 6, "`gates.quarantine.max_pct`: expected a percentage from 0 to 100"),
+            ("out-of-range", 6, "`gates.volume.last`: expected 1 or more intervals"),
+        ],
+    ),
+    "score gates": (
+        make_text(
+            model="model: {uri: models:/m@a, outputs: {p: y}}",
+            gates="gates:\n  scores:\n    q: {between: [0, 1]}\n    p: {on_fail: warn}",
+        ),
+        [
+            ("unknown-name", 8, "'q' is no output column"),
+            ("missing-key", 9, "expected `between`, `mean_between` or `max_missing_pct`"),
+        ],
+    ),
+    "score limits the wrong way round": (
+        make_text(gates="gates: {scores: {p: {between: [1, 0], max_missing_pct: 200}}}"),
+        [
+            ("out-of-range", 6, "`gates.scores.p.between`: expected two numbers, the smaller first"),
+            ("out-of-range", 6, "`gates.scores.p.max_missing_pct`: expected a percentage from 0 to 100"),
+        ],
+    ),
+    "drift of nothing": (
+        make_text(gates="gates: {sample_rows: 0, drift: {reference: yesterday, last: 0, threshold: 0, deviations: 0}}"),
+        [
+            ("half-given", 6, "drift is measured on `gates.sample_rows`, which is 0"),
+            ("bad-value", 6, "expected 'runs', 'model', or a run's id"),
+            ("out-of-range", 6, "`gates.drift.last`: expected 1 or more intervals"),
+            ("out-of-range", 6, "`gates.drift.threshold`: expected more than 0"),
+            ("out-of-range", 6, "`gates.drift.deviations`: expected more than 0"),
+        ],
+    ),
+    "drift of a column that is none": (
+        make_text(
+            features="features: {columns: [{name: temp}]}",
+            model="model: {uri: models:/m@a, outputs: {p: y}}",
+            gates="gates: {drift: {columns: [tmep]}}",
+        ),
+        [("unknown-name", 7, "did you mean 'temp'?")],
+    ),
+    "a gate on no challenger": (
+        make_text(gates="gates: {challenger: {min_rank_correlation: 2}}"),
+        [
+            ("not-used", 6, "only a job with `model.challenger` has one"),
+            ("out-of-range", 6, "`gates.challenger.min_rank_correlation`: expected -1 to 1"),
+        ],
+    ),
+    "a gate on no expectations": (
+        make_text(gates="gates: {output: {on_fail: hold}}"),
+        [("not-used", 6, "`gates.output` is about the expectations in `checks.output`")],
+    ),
     "unknown section, near": (make_text(x="scorign: {}"), [("unknown-key", 6, "did you mean 'scoring'?")]),
     "unknown key": (
         make_text(input="input: {table: a/t, fromat: delta}"),

@@ -1,0 +1,187 @@
+"""Gating: every gate's verdict on a judged stage, and what is kept of its distributions for reports and later runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any
+
+from batchscore.audit.chain import canonical
+from batchscore.config import DriftGateConfig
+from batchscore.gates.drift import FEWEST, ColumnDrift, Distributions, judge_drift, measure_drift
+from batchscore.gates.limits import judge_challenger, judge_output, judge_quarantine, judge_rows, judge_scores
+from batchscore.gates.volume import judge_volume
+from batchscore.judging import Verdict, describe_stops
+from batchscore.kernel.distributions import Distribution
+from batchscore.ledger import Account, Ledger
+from batchscore.outputs import Outputs
+from batchscore.planning import Prepared
+from batchscore.records import GateVerdict, RunRecord, to_dict
+
+KEPT_BUCKETS = 256
+FEWEST_ROWS = 20  # a category in fewer rows is not named in what is kept
+MOST_NAMED = 50
+_MEASURED = ("bins", "counts", "reference")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Gating:
+    """What the gates say.
+
+    Attributes:
+        gates: Their verdicts.
+        distributions: For the record: measures of each column, and the digest of the file that holds the counts.
+        content: That file; empty where nothing was counted.
+    """
+
+    gates: tuple[GateVerdict, ...]
+    distributions: Mapping[str, Any] = field(default_factory=dict)
+    content: bytes = b""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Reference:
+    """What a run is compared with: one set of distributions for each interval, or one alone; or why there is none."""
+
+    words: str = ""
+    parts: Sequence[Distributions] = ()
+    why_open: str = ""
+
+
+def judge_gates(prepared: Prepared, verdict: Verdict, target: Outputs, record: RunRecord) -> Gating:
+    """The verdict of each gate on a judged stage; nothing is written.
+
+    Args:
+        prepared: The plan.
+        verdict: What the stage amounts to.
+        target: The job's outputs, where its earlier runs are found.
+        record: The run's record so far, with the challenger's comparison.
+    """
+    config = prepared.job.config.gates
+    accounts: Mapping[str, Account] = {}
+    if config.volume is not None or (config.drift is not None and config.drift.reference == "runs"):
+        accounts = target.ledger.accounts()
+    gates = [judge_rows(verdict.counts, prepared.input.rows)]
+    if config.volume is not None:
+        others = [a.current for name, a in sorted(accounts.items()) if name != record.interval and a.current]
+        gates.append(judge_volume(config.volume, verdict.counts["read"], [one["counts"]["read"] for one in others]))
+    if config.quarantine is not None:
+        gates.append(judge_quarantine(config.quarantine, verdict.counts))
+    gates += judge_scores(config.scores, verdict.ranges)
+    if config.challenger is not None:
+        gates.append(judge_challenger(config.challenger, record.challenger.get("columns") or {}))
+    if config.output is not None:
+        asked = [result for result in verdict.results if result.place == "output"]
+        stops = describe_stops([result for result in asked if result.stops])
+        gates.append(judge_output(config.output, stops, len(asked)))
+    if not verdict.distributions:
+        return Gating(gates=(*gates, *_unjudged(config.drift)))
+    kept = {
+        place: {name: one.named(FEWEST_ROWS, MOST_NAMED).condensed(KEPT_BUCKETS) for name, one in columns.items()}
+        for place, columns in verdict.distributions.items()
+    }
+    reference = _find_reference(config.drift, prepared, target.ledger, accounts, record.interval)
+    columns = measure_drift(config.drift, kept, reference.parts)
+    if config.drift is not None:
+        gates.append(judge_drift(config.drift, columns, reference.words, reference.why_open))
+    content = pack_distributions(kept, columns, reference.parts)
+    summary = {
+        "sha256": sha256(content).hexdigest(),
+        "sample_share": prepared.spec.watched_share,
+        "reference": reference.words or None,
+        "columns": [_measures(column) for column in columns],
+    }
+    return Gating(gates=tuple(gates), distributions=summary, content=content)
+
+
+def pack_distributions(
+    found: Distributions, columns: Sequence[ColumnDrift] = (), references: Sequence[Distributions] = ()
+) -> bytes:
+    """Distributions as the file that reports and later runs read: canonical JSON.
+
+    Args:
+        found: The run's.
+        columns: Its comparison with the reference.
+        references: The reference's; their scores alone are kept, as one.
+    """
+    pooled: dict[str, Distribution] = {}
+    for known in references:
+        for name, one in known.get("scores", {}).items():
+            pooled.setdefault(name, Distribution()).merge(one)
+    return canonical(
+        {
+            "distributions": {p: {n: one.to_plain() for n, one in known.items()} for p, known in found.items()},
+            "drift": [to_dict(column) for column in columns],
+            "reference_scores": {name: one.condensed(KEPT_BUCKETS).to_plain() for name, one in pooled.items()},
+        }
+    ).encode()
+
+
+def read_distributions(ledger: Ledger, record: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The file with a run's distributions; None where the run has none, or the file is gone or another."""
+    digest = (record.get("distributions") or {}).get("sha256")
+    content = ledger.audit.read_side_file(f"{digest}.json") if digest else None
+    if content is None or sha256(content).hexdigest() != digest:
+        return None
+    found: dict[str, Any] = json.loads(content)
+    return found
+
+
+def unpack_distributions(plain: Mapping[str, Any]) -> Distributions:
+    """Distributions by place and column, as `pack_distributions` wrote them."""
+    return {p: {n: Distribution.from_plain(one) for n, one in known.items()} for p, known in plain.items()}
+
+
+def _unjudged(config: DriftGateConfig | None) -> Iterator[GateVerdict]:
+    if config is not None:
+        found = "no rows, or no columns of types that are counted"
+        yield GateVerdict(gate="drift", verdict="open", on_fail=config.on_fail, found=found)
+
+
+def _find_reference(
+    config: DriftGateConfig | None, prepared: Prepared, ledger: Ledger, accounts: Mapping[str, Account], interval: str
+) -> _Reference:
+    if config is None or config.reference == "model":
+        return _reference_of_models(prepared)
+    if config.reference != "runs":
+        return _reference_run(ledger, config.reference)
+    before = [a.current for name, a in sorted(accounts.items()) if name < interval and a.current]
+    counted = [one for one in before if (one.get("distributions") or {}).get("sha256")][-config.last :]
+    files = [found for one in counted if (found := read_distributions(ledger, one)) is not None]
+    words = f"the {len(files)} published interval{'s' if len(files) != 1 else ''} before it"
+    parts = [unpack_distributions(found["distributions"]) for found in files]
+    if config.threshold is None and len(parts) < FEWEST:
+        why = f"{words} say too little of how much intervals differ; {FEWEST} are needed"
+        return _Reference(words=words, parts=parts, why_open=why)
+    if not parts:
+        return _Reference(words=words, why_open="no published interval before this one has distributions")
+    return _Reference(words=words, parts=parts)
+
+
+def _reference_of_models(prepared: Prepared) -> _Reference:
+    merged: dict[str, dict[str, Distribution]] = {}
+    labels = []
+    for model in prepared.models.models:
+        if model.reference:
+            labels.append(model.label)
+            for place, columns in unpack_distributions(model.reference).items():
+                for name, one in columns.items():
+                    merged.setdefault(place, {}).setdefault(name, one)
+    if not merged:
+        why = "no model of the job has a reference; log it with `log_model(..., reference=ROWS)`"
+        return _Reference(why_open=why)
+    return _Reference(words=f"the reference of {', '.join(dict.fromkeys(labels))}", parts=[merged])
+
+
+def _reference_run(ledger: Ledger, run_id: str) -> _Reference:
+    records = ledger.records({"run_id": [run_id]})
+    found = next((file for one in reversed(records) if (file := read_distributions(ledger, one)) is not None), None)
+    if found is None:
+        return _Reference(words=f"run {run_id}", why_open=f"the audit has no distributions of run {run_id}")
+    return _Reference(words=f"run {run_id}", parts=[unpack_distributions(found["distributions"])])
+
+
+def _measures(column: ColumnDrift) -> dict[str, Any]:
+    return {name: value for name, value in to_dict(column).items() if name not in _MEASURED}

@@ -1,0 +1,134 @@
+"""Distributions: any split of the rows adds up to the whole; measures agree with scipy's on the same counts."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial.distance import jensenshannon
+from scipy.stats import entropy, ks_2samp
+
+from batchscore.kernel import distributions
+from batchscore.kernel.distributions import OTHERS, Distribution, edges_of, is_watched, to_doubles
+from batchscore.measures import jensen_shannon, kolmogorov_smirnov, population_stability_index
+
+NUMBERS = st.floats(allow_nan=True, allow_infinity=True) | st.sampled_from([0.0, -0.0, 1.0, 2.0])
+
+
+def count(*parts: Any, kind: pa.DataType | None = None) -> Distribution:
+    whole = Distribution()
+    for part in parts:
+        one = Distribution()
+        one.add(pa.array(part, kind or pa.float64()))
+        whole.merge(Distribution.from_plain(json.loads(json.dumps(one.to_plain()))))
+    return whole
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.none() | NUMBERS, max_size=60), st.lists(st.integers(0, 60), max_size=4))
+def test_any_split_of_numbers_adds_up_to_the_whole(values: list[float | None], cuts: list[int]) -> None:
+    before, distributions.MOST_BUCKETS = distributions.MOST_BUCKETS, 8  # so that buckets join
+    try:
+        places = sorted({0, len(values), *(cut for cut in cuts if cut < len(values))})
+        parts = [values[a:b] for a, b in pairwise(places)]
+        whole, split = count(values), count(*parts)
+        assert split.to_plain() == whole.to_plain() or not values
+        assert count(*reversed(parts)).to_plain() == whole.to_plain() or not values
+        assert whole.rows == len(values)
+        assert int(whole.counts.sum()) + whole.nulls == len(values)
+        assert len(whole.keys) <= 8
+    finally:
+        distributions.MOST_BUCKETS = before
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.floats(allow_nan=False), min_size=1, max_size=30), st.integers(1, 30))
+def test_every_number_lies_between_its_buckets_edges(values: list[float], most: int) -> None:
+    one = count(values).condensed(most)
+    low, high = edges_of(one.keys, one.shift)
+    ordered = np.sort(np.array(values) + 0.0)
+    places = np.repeat(np.arange(len(one.keys)), one.counts)
+    assert (low[places] <= ordered).all() and (ordered <= high[places]).all()
+    assert (high[:-1] <= low[1:]).all()
+
+
+def test_a_narrow_band_far_from_zero_keeps_its_shape() -> None:
+    values = np.random.default_rng(0).normal(1_013.0, 5.0, 100_000)
+    one = count(values)
+    assert 256 < len(one.keys) <= distributions.MOST_BUCKETS
+    seconds = np.random.default_rng(0).uniform(1.38e9, 1.38e9 + 86_400, 100_000)
+    assert len(count(seconds).keys) > 256
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.none() | st.text(max_size=2), max_size=40), st.integers(1, 40))
+def test_any_split_of_texts_adds_up_to_the_whole(values: list[str | None], step: int) -> None:
+    parts = [values[i : i + step] for i in range(0, len(values), step)]
+    whole, split = count(values, kind=pa.string()), count(*parts, kind=pa.string())
+    assert split.rows == whole.rows and split.nulls == whole.nulls
+    assert (split.values or {}) == (whole.values or {})
+
+
+def test_too_many_categories_are_not_kept() -> None:
+    many = [str(i) for i in range(distributions.MOST_VALUES + 1)]
+    assert count(many, ["a"], kind=pa.string()).values is None
+    assert count(["a"], many, kind=pa.string()).rows == len(many) + 1
+
+
+def test_rare_categories_lose_their_names() -> None:
+    one = count(["JFK"] * 30 + ["LGA"] * 25 + ["Ada Lovelace"] * 3 + [None], kind=pa.string())
+    assert one.named(20, 50).values == {"JFK": 30, "LGA": 25, OTHERS: 3}
+    assert one.named(20, 1).values == {"JFK": 30, OTHERS: 28}
+
+
+KINDS = [
+    (pa.int32(), True),
+    (pa.float32(), True),
+    (pa.decimal128(10, 2), True),
+    (pa.bool_(), True),
+    (pa.string(), True),
+    (pa.timestamp("us"), False),
+    (pa.list_(pa.float32()), False),
+    (pa.binary(), False),
+]
+
+
+@pytest.mark.parametrize(("kind", "expected"), KINDS, ids=str)
+def test_types_that_are_counted(kind: pa.DataType, expected: bool) -> None:
+    assert is_watched(kind) is expected
+
+
+def test_whole_numbers_and_decimals_are_counted_as_doubles() -> None:
+    assert to_doubles(pa.array([1, 2**60 + 1], pa.int64())).tolist() == [1.0, 2.0**60]
+    assert to_doubles(pa.array([None, "1.25"]).drop_null().cast(pa.decimal128(5, 2))).tolist() == [1.25]
+
+
+COUNTS = st.integers(2, 12).flatmap(
+    lambda k: st.tuples(*[st.lists(st.integers(0, 50), min_size=k, max_size=k).filter(any) for _ in range(2)])
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(COUNTS)
+def test_measures_equal_scipys(pair: tuple[list[int], list[int]]) -> None:
+    one, other = (np.array(counts) for counts in pair)
+    p, q = ((counts + 0.5) / (counts + 0.5).sum() for counts in (one, other))
+    assert population_stability_index(one, other) == pytest.approx(entropy(p, q) + entropy(q, p), abs=1e-12)
+    assert jensen_shannon(one, other) == pytest.approx(jensenshannon(one, other, base=2) ** 2, abs=1e-12)
+    samples = [np.repeat(np.arange(len(counts)), counts) for counts in (one, other)]
+    assert kolmogorov_smirnov(one, other) == pytest.approx(ks_2samp(*samples).statistic, abs=1e-12)
+
+
+def test_measures_of_many_pairs_at_once_are_those_of_each() -> None:
+    ours, theirs = np.random.default_rng(1).integers(0, 9, (2, 5, 4))
+    for measure in (population_stability_index, jensen_shannon, kolmogorov_smirnov):
+        each = [measure(one, other) for one, other in zip(ours, theirs, strict=True)]
+        assert measure(ours, theirs) == pytest.approx(each)
+    for measure in (jensen_shannon, kolmogorov_smirnov):
+        assert measure([0, 0], [1, 2]) == measure([1, 2], [0, 0]) == 0.0
