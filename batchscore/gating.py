@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -23,6 +24,7 @@ from batchscore.records import GateVerdict, RunRecord, to_dict
 KEPT_BUCKETS = 256
 FEWEST_ROWS = 20  # a category in fewer rows is not named in what is kept
 MOST_NAMED = 50
+QUANTILES = (0.05, 0.5, 0.95)
 _MEASURED = ("bins", "counts", "reference")
 
 
@@ -91,6 +93,8 @@ def judge_gates(prepared: Prepared, verdict: Verdict, target: Outputs, record: R
         "sha256": sha256(content).hexdigest(),
         "sample_share": prepared.spec.watched_share,
         "reference": reference.words or None,
+        "measure": config.drift.measure if config.drift is not None else "psi",
+        "scores": {name: _quantiles(one) for name, one in kept.get("scores", {}).items() if one.kind == "numeric"},
         "columns": [_measures(column) for column in columns],
     }
     return Gating(gates=tuple(gates), distributions=summary, content=content)
@@ -132,6 +136,13 @@ def read_distributions(ledger: Ledger, record: Mapping[str, Any]) -> dict[str, A
 def unpack_distributions(plain: Mapping[str, Any]) -> Distributions:
     """Distributions by place and column, as `pack_distributions` wrote them."""
     return {p: {n: Distribution.from_plain(one) for n, one in known.items()} for p, known in plain.items()}
+
+
+def _quantiles(scores: Distribution) -> dict[str, float | None]:
+    """Quantiles of a score; one that is infinite has no place in JSON."""
+    found = scores.quantiles(QUANTILES) or []
+    pairs = zip(QUANTILES, found, strict=False)
+    return {f"p{100 * share:g}": value if math.isfinite(value) else None for share, value in pairs}
 
 
 def _unjudged(config: DriftGateConfig | None) -> Iterator[GateVerdict]:

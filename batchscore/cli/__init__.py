@@ -28,6 +28,8 @@ _COMMANDS = {
     "status": "say which intervals are done, stale, held, failed or missing",
     "runs": "list run attempts, newest first",
     "show": "show the record of one run",
+    "evaluate": "measure published scores against labels",
+    "report": "write the page of a run, or the index of jobs",
     "resume": "publish what a stopped run had scored",
     "publish": "publish a run that a gate holds",
     "discard": "drop the staged rows of a run that was not published",

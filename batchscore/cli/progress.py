@@ -12,9 +12,11 @@ import click
 
 STEPS = {
     "status": "looking at what is published",
+    "validate": "reading the job",
     "spark": "starting Spark",
     "repair": "bringing the audit up to date",
     "plan": "pinning tables and model",
+    "evaluate": "measuring scores against labels",
     "keys": "checking keys",
     "score": "checking and scoring rows",
     "judge": "judging the stage",

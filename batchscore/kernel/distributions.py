@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -92,6 +92,17 @@ class Distribution:
             others = sum(self.values.values()) - sum(kept.values())
             made.values = {**kept, **({OTHERS: others} if others else {})}
         return made
+
+    def quantiles(self, shares: Sequence[float]) -> list[float] | None:
+        """The numbers that these shares of the rows do not exceed, to within a bucket; None without numbers."""
+        if self.kind != "numeric" or not len(self.keys):
+            return None
+        low, high = edges_of(self.keys, self.shift)
+        cumulated = np.cumsum(self.counts)
+        places = np.minimum(np.searchsorted(cumulated, np.asarray(shares) * cumulated[-1]), len(low) - 1)
+        with np.errstate(invalid="ignore"):
+            middle = np.where(np.isfinite(high), low / 2 + high / 2, low)
+        return [float(number) for number in middle[places]]
 
     def to_plain(self) -> dict[str, Any]:
         """The fields as plain JSON."""

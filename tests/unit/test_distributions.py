@@ -87,6 +87,14 @@ def test_rare_categories_lose_their_names() -> None:
     assert one.named(20, 1).values == {"JFK": 30, OTHERS: 28}
 
 
+def test_quantiles_are_read_off_the_buckets() -> None:
+    found = count(np.arange(1, 101)).quantiles([0.0, 0.05, 0.5, 0.95, 1.0])
+    assert found == pytest.approx([1, 5, 50, 95, 100], rel=1e-3)
+    assert count([float("-inf"), 0.0, float("inf")]).quantiles([0.1, 0.5, 0.9]) == [-np.inf, pytest.approx(0), np.inf]
+    assert count([None]).quantiles([0.5]) is None
+    assert count(["a"], kind=pa.string()).quantiles([0.5]) is None
+
+
 KINDS = [
     (pa.int32(), True),
     (pa.float32(), True),

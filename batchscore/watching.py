@@ -1,0 +1,105 @@
+"""The Python API of what comes after scoring: reports of runs and jobs, and how good scores were."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from batchscore.api import JobOrPath, find_range, load, spark_session
+from batchscore.config import Format
+from batchscore.errors import ConfigError
+from batchscore.evaluation import THRESHOLDS, Evaluation, Kind, Question, evaluate_scores
+from batchscore.failures import retell
+from batchscore.reporting import WrittenReport, report_run
+from batchscore.reporting import report_index as make_index
+
+
+def report(job: JobOrPath, run_id: str = "latest", out: str | None = None) -> WrittenReport:
+    """Write the page of one run: one HTML file without scripts that needs nothing from outside.
+
+    Args:
+        job: The job or its file.
+        run_id: The run's id, the beginning of it, or `latest`.
+        out: The file; `JOB-RUN.html` in the present folder where none is named.
+
+    Raises:
+        ConfigError: There is no such run, or several.
+    """
+    job = load(job)
+    record, page = report_run(spark_session(job), job, run_id)
+    file = Path(out or f"{job.config.job}-{record['run_id']}.html")
+    _write_pages({file: page})
+    return WrittenReport(title=f"report {job.config.job} · {record['run_id']}", files=(str(file),), runs=1)
+
+
+def report_index(
+    jobs: Sequence[JobOrPath], out: str | None = None, *, runs: int = 60, quick: bool = False
+) -> WrittenReport:
+    """Write the index of jobs, `index.html`, and the pages of their newest runs beside it.
+
+    Args:
+        jobs: The jobs or their files.
+        out: The folder, made if missing; the present one where none is named.
+        runs: How many runs of each job have a page.
+        quick: Look at the audit alone, and at neither tables nor registry: no interval is found stale then.
+    """
+    loaded = [load(job) for job in jobs]
+    pages = make_index(spark_session(loaded[0]), loaded, runs, quick=quick)
+    files = {Path(out or ".") / name: page for name, page in pages.items()}
+    _write_pages(files)
+    title = f"index of {', '.join(job.config.job for job in loaded)}"
+    return WrittenReport(title=title, files=tuple(str(file) for file in files), runs=len(files) - 1)
+
+
+def evaluate(
+    job: JobOrPath,
+    labels: str,
+    start: str | None = None,
+    end: str | None = None,
+    *,
+    table_format: Format = "delta",
+    label: str = "label",
+    score: str | None = None,
+    kind: Kind = "auto",
+    by: str | None = None,
+    thresholds: Sequence[float] | None = None,
+) -> Evaluation:
+    """Measure published scores against labels that have arrived since, by model; the audit keeps the figures.
+
+    Args:
+        job: The job or its file; it needs `input.key`, by which labels are joined.
+        labels: Path or catalog name of their table, as the job's own tables are named.
+        start: First interval; without a range, everything that is published.
+        end: The first interval that is not taken any more.
+        table_format: The table's format.
+        label: SQL expression over its columns.
+        score: The output column, where there are several.
+        kind: `binary`, `regression`, or `auto`: binary for booleans, regression for numbers.
+        by: A column of the scores; its values are segments with figures of their own.
+        thresholds: Where precision and recall are taken; 0.1 to 0.9 where none are named.
+    """
+    job = load(job)
+    question = Question(
+        labels=labels,
+        format=table_format,
+        label=label,
+        score=score,
+        kind=kind,
+        by=by,
+        thresholds=tuple(thresholds) if thresholds is not None else THRESHOLDS,
+    )
+    try:
+        return evaluate_scores(spark_session(job), job, find_range(job, start, end), question)
+    except Exception as error:
+        raise retell(error) from error
+
+
+def _write_pages(pages: Mapping[Path, str]) -> None:
+    for file, page in pages.items():
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            partial = file.with_name(f".{file.name}.partial")
+            partial.write_text(page, encoding="utf-8")
+            partial.replace(file)
+        except OSError as error:
+            raise ConfigError(f"--out {file}: expected a file that can be written: {error.strerror}.") from error
