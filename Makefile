@@ -16,7 +16,7 @@ setup: $(VENV)/jars.stamp ## make .venv with everything in it, and fetch the Del
 $(VENV)/installed.stamp: setup.cfg pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; found = sys.version.split()[0]; sys.exit(None if sys.version_info >= (3, 11) else f"Python: expected 3.11 or newer; found {found}. Name another one: make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[cpu,demo,dev]' -c constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[cpu,demo,dev,lineage,metrics]' -c constraints.txt
 	@touch $@
 
 $(VENV)/jars.stamp: $(VENV)/installed.stamp

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from batchscore.gates.limits import judge_challenger, judge_output, judge_quaran
 from batchscore.gates.volume import judge_volume
 from batchscore.judging import Verdict, describe_stops
 from batchscore.kernel.distributions import Distribution
-from batchscore.ledger import Account, Ledger
+from batchscore.ledger import Account
 from batchscore.outputs import Outputs
 from batchscore.planning import Prepared
 from batchscore.records import GateVerdict, RunRecord, to_dict
@@ -84,7 +83,7 @@ def judge_gates(prepared: Prepared, verdict: Verdict, target: Outputs, record: R
         place: {name: one.named(FEWEST_ROWS, MOST_NAMED).condensed(KEPT_BUCKETS) for name, one in columns.items()}
         for place, columns in verdict.distributions.items()
     }
-    reference = _find_reference(config.drift, prepared, target.ledger, accounts, record.interval)
+    reference = _find_reference(config.drift, prepared, target, accounts, record.interval)
     columns = measure_drift(config.drift, kept, reference.parts)
     if config.drift is not None:
         gates.append(judge_drift(config.drift, columns, reference.words, reference.why_open))
@@ -123,16 +122,6 @@ def pack_distributions(
     ).encode()
 
 
-def read_distributions(ledger: Ledger, record: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The file with a run's distributions; None where the run has none, or the file is gone or another."""
-    digest = (record.get("distributions") or {}).get("sha256")
-    content = ledger.audit.read_side_file(f"{digest}.json") if digest else None
-    if content is None or sha256(content).hexdigest() != digest:
-        return None
-    found: dict[str, Any] = json.loads(content)
-    return found
-
-
 def unpack_distributions(plain: Mapping[str, Any]) -> Distributions:
     """Distributions by place and column, as `pack_distributions` wrote them."""
     return {p: {n: Distribution.from_plain(one) for n, one in known.items()} for p, known in plain.items()}
@@ -152,15 +141,15 @@ def _unjudged(config: DriftGateConfig | None) -> Iterator[GateVerdict]:
 
 
 def _find_reference(
-    config: DriftGateConfig | None, prepared: Prepared, ledger: Ledger, accounts: Mapping[str, Account], interval: str
+    config: DriftGateConfig | None, prepared: Prepared, target: Outputs, accounts: Mapping[str, Account], interval: str
 ) -> _Reference:
     if config is None or config.reference == "model":
         return _reference_of_models(prepared)
     if config.reference != "runs":
-        return _reference_run(ledger, config.reference)
+        return _reference_run(target, config.reference)
     before = [a.current for name, a in sorted(accounts.items()) if name < interval and a.current]
     counted = [one for one in before if (one.get("distributions") or {}).get("sha256")][-config.last :]
-    files = [found for one in counted if (found := read_distributions(ledger, one)) is not None]
+    files = [found for one in counted if (found := target.read_distributions(one)) is not None]
     words = f"the {len(files)} published interval{'s' if len(files) != 1 else ''} before it"
     parts = [unpack_distributions(found["distributions"]) for found in files]
     if config.threshold is None and len(parts) < FEWEST:
@@ -186,9 +175,9 @@ def _reference_of_models(prepared: Prepared) -> _Reference:
     return _Reference(words=f"the reference of {', '.join(dict.fromkeys(labels))}", parts=[merged])
 
 
-def _reference_run(ledger: Ledger, run_id: str) -> _Reference:
-    records = ledger.records({"run_id": [run_id]})
-    found = next((file for one in reversed(records) if (file := read_distributions(ledger, one)) is not None), None)
+def _reference_run(target: Outputs, run_id: str) -> _Reference:
+    records = target.ledger.records({"run_id": [run_id]})
+    found = next((file for one in reversed(records) if (file := target.read_distributions(one)) is not None), None)
     if found is None:
         return _Reference(words=f"run {run_id}", why_open=f"the audit has no distributions of run {run_id}")
     return _Reference(words=f"run {run_id}", parts=[unpack_distributions(found["distributions"])])

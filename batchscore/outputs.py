@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from batchscore.audit.chain import SCHEMA_DDL
@@ -99,6 +101,15 @@ class Outputs:
     def write_detail(self, digest: str, content: bytes) -> None:
         """Keep a run's whole record under its digest, before the commit that quotes it."""
         self.audit.write_side_file(f"{digest}.json", content)
+
+    def read_distributions(self, record: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The file with the counts of a run's distributions; None where there is none, or it is another by now."""
+        digest = (record.get("distributions") or {}).get("sha256")
+        content = self.audit.read_side_file(f"{digest}.json") if digest else None
+        if content is None or sha256(content).hexdigest() != digest:
+            return None
+        found: dict[str, Any] = json.loads(content)
+        return found
 
     def scored_rows(self, rows: DataFrame, record: RunRecord) -> DataFrame:
         """Staged rows as the scores table takes them.

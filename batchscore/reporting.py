@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from batchscore.config import Job
 from batchscore.errors import ConfigError
-from batchscore.gating import read_distributions
 from batchscore.intervals import format_utc
 from batchscore.ledger import find_run
 from batchscore.outputs import Outputs, open_outputs
@@ -57,7 +56,7 @@ def report_run(spark: SparkSession, job: Job, run_id: str) -> tuple[dict[str, An
 
 def page_of(target: Outputs, record: Mapping[str, Any]) -> str:
     """The page of a run whose record is at hand."""
-    return render_run(record, read_distributions(target.ledger, record), target.locations())
+    return render_run(record, target.read_distributions(record), target.locations())
 
 
 def report_index(spark: SparkSession, jobs: Sequence[Job], newest: int, *, quick: bool = False) -> dict[str, str]:

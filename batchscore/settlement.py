@@ -17,6 +17,7 @@ from batchscore.interrupts import shielded, stop_requested
 from batchscore.outputs import Outputs
 from batchscore.publish.protocol import METADATA_KEY, Attempt, Published, publish
 from batchscore.records import RunRecord, to_dict
+from batchscore.signalling import tell_of
 from batchscore.tables.stage import Stage
 
 if TYPE_CHECKING:
@@ -64,7 +65,9 @@ class Settlement:
         with shielded():
             with self.attempt.step("publish"):
                 published = self._commit(scored, quarantined)
-            return self._audit(published)
+            record = self._audit(published)
+            tell_of(self.target, record, self.attempt.progress)
+        return record
 
     def hold(self, reason: str) -> RunRecord:
         """Leave the scores as they are, keep the stage, and record that a gate holds the run."""
@@ -73,6 +76,8 @@ class Settlement:
         with shielded(), self.attempt.step("audit"):
             self.note("held", to_dict(record))
             self.target.ledger.repair(events=[to_dict(record)])
+        with shielded():
+            tell_of(self.target, record, self.attempt.progress)
         return record
 
     def drop_stage(self) -> None:
@@ -90,7 +95,8 @@ class Settlement:
         cancelled = isinstance(error, (KeyboardInterrupt, SystemExit))
         told = "cancelled" if cancelled else str(error)
         self.attempt.learn(kind="failed", error=told, error_type=type(error).__name__)
-        event = to_dict(self.attempt.ended("cancelled" if cancelled else "failed"))
+        record = self.attempt.ended("cancelled" if cancelled else "failed")
+        event = to_dict(record)
         try:
             ledger = self.target.ledger
             published = ledger.is_published(self.attempt.run_id)
@@ -103,6 +109,9 @@ class Settlement:
                     self.target.stages.remove(self.attempt.run_id)
         except Exception as second:
             self.attempt.progress(f"warning: the audit could not take the record of this failure: {retell(second)}")
+        else:
+            if not published:
+                tell_of(self.target, record, self.attempt.progress)
 
     def _commit(self, scored: DataFrame, quarantined: DataFrame | None) -> Published:
         target, attempt = self.target, self.attempt

@@ -34,6 +34,13 @@ from batchscore.config.scoring import (
     SegmentsConfig,
     StepConfig,
 )
+from batchscore.config.signals import (
+    MlflowConfig,
+    OpenLineageConfig,
+    PrometheusConfig,
+    SignalsConfig,
+    WebhookConfig,
+)
 from batchscore.config.tables import (
     Grain,
     InputConfig,
@@ -64,17 +71,22 @@ __all__ = [
     "JobConfig",
     "LookupConfig",
     "MemberConfig",
+    "MlflowConfig",
     "ModelConfig",
+    "OpenLineageConfig",
     "OutputConfig",
     "OutputGateConfig",
+    "PrometheusConfig",
     "QuarantineGateConfig",
     "RegistryConfig",
     "Scalar",
     "ScoreGateConfig",
     "ScoringConfig",
     "SegmentsConfig",
+    "SignalsConfig",
     "StepConfig",
     "VolumeGateConfig",
+    "WebhookConfig",
     "WindowConfig",
     "to_plain",
     "yaml_key",
@@ -96,6 +108,7 @@ class JobConfig:
         lookups: Tables joined to the input, by name.
         features: What the model is given.
         scoring: How batches meet the model.
+        signals: Who is told of each run.
         engine: The Spark session.
         registry: The MLflow registry.
     """
@@ -111,6 +124,7 @@ class JobConfig:
     features: FeaturesConfig = FeaturesConfig()
     scoring: ScoringConfig = ScoringConfig()
     gates: GatesConfig = GatesConfig()
+    signals: SignalsConfig = SignalsConfig()
     engine: EngineConfig = EngineConfig()
     registry: RegistryConfig = RegistryConfig()
 

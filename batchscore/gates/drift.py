@@ -85,7 +85,7 @@ def measure_drift(
             parts = [known[place][name] for known in references if _has(known, place, name, distribution.kind)]
             if distribution.rows and parts:
                 gate = config if _is_chosen(config, name) else None
-                chosen.append(_measure(gate, place, name, distribution, parts, single=len(references) == 1))
+                chosen.append(_measure(gate, place, name, distribution, parts))
     measure = config.measure if config is not None else "psi"
     return sorted(chosen, key=lambda one: (one.threshold is None, -_how_far(one, measure)))
 
@@ -169,8 +169,6 @@ def _measure(
     name: str,
     found: Distribution,
     parts: Sequence[Distribution],
-    *,
-    single: bool,
 ) -> ColumnDrift:
     daily, counts, bins, has_missing = bin_together(parts, found)
     reference = daily.sum(axis=0)
@@ -183,7 +181,7 @@ def _measure(
     }
     threshold = None if config is None else config.threshold
     if config is not None and threshold is None and measures[config.measure] is not None:
-        if single:
+        if config.reference != "runs":
             threshold = SINGLE
         elif len(parts) >= FEWEST:
             of = daily[:, values] if config.measure == "kolmogorov_smirnov" else daily

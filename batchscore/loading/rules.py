@@ -14,7 +14,8 @@ from batchscore.loading.faults import Finding, Path, find_doubled
 from batchscore.loading.feature_rules import find_feature_faults
 from batchscore.loading.gate_rules import find_gate_faults
 from batchscore.loading.model_rules import find_model_faults
-from batchscore.patterns import DURATION, NAME, RESERVED_PREFIX
+from batchscore.loading.signal_rules import find_signal_faults
+from batchscore.patterns import DURATION, NAME, RESERVED_PREFIX, URI_PASSWORD
 from batchscore.references import TABLE_NAME, has_reference
 
 # Settings that decide values or safety; batchscore sets them itself on its own session.
@@ -47,7 +48,6 @@ _MEMORY = re.compile(r"[1-9][0-9]{0,8}[kmgt]b?", re.IGNORECASE)
 _SECRET_KEY = re.compile(
     r"(password|passwd|secret|token|(access|secret)[._-]?key|account\.key(\..+)?)\Z", re.IGNORECASE
 )
-URI_PASSWORD = re.compile(r"://[^/@:\s]*:((?!\$\{)[^/@\s]+)@")
 _BAD_NAME = "expected letters, digits and underscores, starting with a letter"
 
 
@@ -263,6 +263,7 @@ _CHECKS: tuple[Callable[[JobConfig], Iterator[Finding]], ...] = (
     _check_limits,
     _check_gpu,
     find_gate_faults,
+    find_signal_faults,
     _check_engine,
     _check_places,
     _check_texts,

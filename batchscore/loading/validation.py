@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from batchscore.config import JobConfig
 from batchscore.loading.faults import Fault, Finding, Mark, Path, suggest
-from batchscore.loading.rules import URI_PASSWORD, find_faults
+from batchscore.loading.rules import find_faults
 from batchscore.loading.shapes import (
     branches_of,
     choices_of,
@@ -26,6 +26,7 @@ from batchscore.loading.shapes import (
     required_of,
 )
 from batchscore.loading.yaml import Node
+from batchscore.patterns import URI_PASSWORD
 from batchscore.redaction import register_secret
 from batchscore.references import find_reference_faults, has_reference
 

@@ -47,8 +47,7 @@ def view_job(
         "cells": cells[-MOST_CELLS:],
         "trends": _trends(published[-MOST_POINTS:]),
         "runs": [_run(record, links) for record in reversed(attempts[-NEWEST_RUNS:])],
-        "evaluations": [_evaluation(record) for record in reversed(evaluations[-NEWEST_RUNS:])],
-        "evaluation_names": ("model", "range", "rows", *_EVALUATED),
+        **_evaluations(evaluations[-NEWEST_RUNS:]),
     }
 
 
@@ -144,11 +143,11 @@ def _seconds(record: Mapping[str, Any]) -> str:
     return f"{(ended - started).total_seconds():,.0f}"
 
 
-def _evaluation(record: Mapping[str, Any]) -> list[str]:
-    figures = record["figures"]
-    return [
-        record["model_label"],
-        record["interval_label"],
-        show(figures["rows"]),
-        *(show(figures.get(name)) for name in _EVALUATED),
+def _evaluations(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Evaluations, newest first, with the figures that any of them has."""
+    names = [name for name in _EVALUATED if any(name in record["figures"] for record in records)]
+    lines = [
+        [r["model_label"], r["interval_label"], *(show(r["figures"].get(name)) for name in ("rows", *names))]
+        for r in reversed(records)
     ]
+    return {"evaluations": lines, "evaluation_names": ("model", "range", "rows", *names)}

@@ -29,7 +29,7 @@ def view_run(record: Mapping[str, Any], kept: Mapping[str, Any] | None, places: 
     """
     counts, kept = record.get("counts") or {}, kept or {}
     return {
-        "record": record,
+        "record": {name: record.get(name) for name in ("status", "reason", "error", "error_type")},
         "title": f"{record['job']} · {record.get('interval_label', '')}",
         "model": show_model(record.get("model")),
         "scan": show_scan(record.get("scan") or {}),

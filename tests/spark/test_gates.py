@@ -10,7 +10,7 @@ from onnx_models import make_classifier
 from small_job import SmallJob, expectation, make_small_job, row
 
 from batchscore.errors import ChecksFailed, ConfigError
-from batchscore.gating import read_distributions, unpack_distributions
+from batchscore.gating import unpack_distributions
 from batchscore.republish import override_held
 from batchscore.training import log_model
 
@@ -76,8 +76,7 @@ def test_expectations_of_the_scores_hold_in_place_of_failing(small: SmallJob) ->
 def test_distributions_are_kept_and_later_runs_compared_with_them(small: SmallJob) -> None:
     first = small.run(DAY, force=True)
     assert first.distributions["columns"] == [] and first.distributions["sample_share"] == 1.0
-    ledger = small.outputs().ledger
-    kept = read_distributions(ledger, {"distributions": first.distributions})
+    kept = small.outputs().read_distributions({"distributions": first.distributions})
     assert kept is not None
     counted = unpack_distributions(kept["distributions"])
     assert {p: sorted(known) for p, known in counted.items()} == {"features": ["a", "ratio"], "scores": ["p"]}
@@ -106,7 +105,7 @@ def test_too_few_intervals_say_nothing_of_drift(small: SmallJob) -> None:
 
 def test_a_sample_is_counted_where_it_is_asked_for(small: SmallJob) -> None:
     record = small.run(DAY, "gates.sample_rows=20", force=True)
-    kept = read_distributions(small.outputs().ledger, {"distributions": record.distributions})
+    kept = small.outputs().read_distributions({"distributions": record.distributions})
     assert record.distributions["sample_share"] == 0.5 and kept is not None
     assert 5 < kept["distributions"]["features"]["a"]["rows"] < 35
     assert small.run(DAY, "gates.sample_rows=0", force=True).distributions == {}
