@@ -29,6 +29,28 @@ def silent(step: str) -> None:
     """A progress callback that says nothing."""
 
 
+class Step(str):
+    """The name of a step as it begins, with what is known of its run.
+
+    Attributes:
+        job: The job's name.
+        interval: The interval as people write it.
+        run_id: The run's id.
+        rows: Rows that the step goes through, where that is known.
+    """
+
+    job: str
+    interval: str
+    run_id: str
+    rows: int | None
+
+    def __new__(cls, name: str, record: RunRecord, rows: int | None = None) -> Step:
+        """A step of a run."""
+        step = super().__new__(cls, name)
+        step.job, step.interval, step.run_id, step.rows = record.job, record.interval_label, record.run_id, rows
+        return step
+
+
 @dataclass(slots=True)
 class RunAttempt:
     """One attempt to score an interval, from its start to its record.
@@ -49,10 +71,10 @@ class RunAttempt:
         return self.record.run_id
 
     @contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        """Announce and time one step; a run that was told to stop stops here."""
+    def step(self, name: str, rows: int | None = None) -> Iterator[None]:
+        """Announce and time one step, through so many rows; a run that was told to stop stops here."""
         check_stop()
-        self.progress(name)
+        self.progress(Step(name, self.record, rows))
         started = time.perf_counter()
         try:
             yield

@@ -20,6 +20,24 @@ _MISMATCH = re.compile(r"reading Parquet column (\S+)\. Expected Spark type (.+?
 _WORKER_ERROR = re.compile(r"^(?:\w+\.)*(\w*(?:Error|Exception|Invalid|Exit))\b", re.MULTILINE)
 _CONDITION = re.compile(r"\[([A-Z][A-Z0-9_.]+)\]")
 
+# Spark's error condition, or its beginning, to the part of the job file that it is about, and what to do there.
+# Source: Spark's error conditions, https://spark.apache.org/docs/latest/sql-error-conditions.html
+_EXPRESSION = (
+    "features, checks or --label: ",
+    "An expression cannot be computed for a row; guard it, as by try_cast. ",
+)
+_ADVICE = {
+    "ARITHMETIC_OVERFLOW": _EXPRESSION,
+    "CAST_": _EXPRESSION,
+    "DIVIDE_BY_ZERO": _EXPRESSION,
+    "INVALID_ARRAY_INDEX": _EXPRESSION,
+    "NUMERIC_VALUE_OUT_OF_RANGE": _EXPRESSION,
+    "UNABLE_TO_ACQUIRE_MEMORY": ("engine.driver_memory: ", "Give Spark more memory. "),
+    "PATH_NOT_FOUND": ("input.table or lookups: ", "A table went away while it was read; run again. "),
+    "DELTA_": ("output: ", "Somebody else changed a table; look at its history, then run again. "),
+    "SCALAR_SUBQUERY_TOO_MANY_ROWS": ("checks: ", "Rewrite the query so that it gives one row. "),
+}
+
 
 def retell(error: BaseException) -> BatchscoreError:
     """The error of ours that stands for whatever was raised.
@@ -57,8 +75,16 @@ def retell(error: BaseException) -> BatchscoreError:
         )
     if _REFUSED.search(_whole_text(error)):
         return refuse(_place_of(error), error)
+    if "java.lang.OutOfMemoryError" in text:
+        return BatchscoreError(
+            "engine.driver_memory: Spark ran out of memory (java.lang.OutOfMemoryError). Give it more there, or under "
+            "spark-submit by --driver-memory and --executor-memory."
+        )
     if condition:
-        return BatchscoreError(f"Spark stopped with {condition[1]}. Run with --verbose for its own trace.")
+        where, advice = next((told for start, told in _ADVICE.items() if condition[1].startswith(start)), ("", ""))
+        return BatchscoreError(
+            f"{where}Spark stopped with {condition[1]}. {advice}Run with --verbose for its own trace."
+        )
     worker = _WORKER_ERROR.findall(text) if type(error).__name__ == "PythonException" else []
     if worker:
         return BatchscoreError(f"a Python worker raised {worker[-1]}. Run with --verbose for its trace.")

@@ -137,7 +137,7 @@ def _run(
         reached("keys.checked")
     settlement.material = prepared.key_material
     settlement.claim(attempt.run_id)
-    with attempt.step("score"):
+    with attempt.step("score", prepared.input.rows_at_most):
         settlement.note("started")
         reached("stage.noted")
         scan = choose_scan(spark, prepared)

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 import click
 
+from batchscore.cli.progress import tell_error
 from batchscore.errors import EXIT_CODES, BatchscoreError
 from batchscore.interrupts import call_interruptibly
 
@@ -126,7 +127,7 @@ def _cancel_jobs() -> None:
 def _report(error: BatchscoreError) -> int:
     from batchscore.redaction import redact  # noqa: PLC0415 - only a failure needs it
 
-    click.echo(f"error: {redact(str(error))}", err=True)
+    tell_error(redact(str(error)), error)
     _show_cause(error)
     return error.exit_code
 
@@ -135,7 +136,7 @@ def _report_bug(error: Exception) -> int:
     from batchscore.failures import retell  # noqa: PLC0415
 
     told = retell(error)
-    click.echo(f"error: {told}", err=True)
+    tell_error(str(told), error)
     _show_cause(error)
     return told.exit_code
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 import click
 
-from batchscore.cli.options import config_argument, emit, json_option, range_options
+from batchscore.cli.options import config_argument, emit, json_option, log_option, range_options
 from batchscore.cli.progress import show_progress
 from batchscore.errors import RunHeld
 from batchscore.outcomes import MAX_PARALLEL, BackfillResult, Only
@@ -39,6 +39,7 @@ _MODEL = (
 @click.option("--force", is_flag=True, help=_FORCE)
 @click.option("--dry-run", is_flag=True, help="Print the plan and end.")
 @click.option("--quiet", is_flag=True, help="No progress on stderr.")
+@log_option
 @json_option
 def command(
     config: str,
@@ -54,6 +55,7 @@ def command(
     force: bool,
     dry_run: bool,
     quiet: bool,
+    log: str,
     as_json: bool,
 ) -> None:
     """Run the intervals from --start up to, but not with, --end that are not done; without both, all that are due.
@@ -63,7 +65,7 @@ def command(
     from batchscore import api  # noqa: PLC0415 - imports Spark
 
     job = api.load(config, sets)
-    with show_progress(quiet, as_json=as_json) as progress:
+    with show_progress(quiet, as_json=as_json, log=log) as progress:
         api.spark_session(job)  # joined by what follows, so that its seconds are shown as its own
         progress("status")
         choice = {"only": only, "limit": limit, "model": model, "newest_first": newest_first, "force": force}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import click
 
+from batchscore.cli.progress import LOG_FORMS
 from batchscore.errors import RunHeld
 from batchscore.rendering import Sheet
 
@@ -65,6 +66,13 @@ def end_held(record: RunRecord, config: str) -> None:
             f"run {record.run_id} is held: {record.reason}. The old scores stay visible. Publish it "
             f"(`batchscore publish {config} {record.run_id} --override REASON`) or discard it."
         )
+
+
+def log_option(command: F) -> F:
+    """--log."""
+    text = "Progress and errors on stderr as text, or a JSON object a line with PySpark's field names."
+    option = click.option("--log", type=click.Choice(LOG_FORMS), default="text", show_default=True, help=text)
+    return option(command)
 
 
 def json_option(command: F) -> F:

@@ -33,8 +33,11 @@ CASES = [
     (
         "[CAST_INVALID_INPUT] The value 'secret-cell' of the type ...",
         BatchscoreError,
-        r"Spark stopped with CAST_INVALID",
+        r"^features, checks or --label: Spark stopped with CAST_INVALID_INPUT\. An expression .* try_cast",
     ),
+    ("[DELTA_CONCURRENT_APPEND] x", BatchscoreError, "^output: Spark stopped with DELTA_CONCURRENT_APPEND. Somebody"),
+    ("[SOME_OTHER.KIND] x", BatchscoreError, r"^Spark stopped with SOME_OTHER\.KIND\. Run with --verbose"),
+    ("java.lang.OutOfMemoryError: Java heap space", BatchscoreError, r"^engine\.driver_memory: Spark ran out of"),
     ("Python worker exited unexpectedly (crashed)", ScoringError, "a Python worker died while scoring"),
     ("plain trouble\nsecond line", BatchscoreError, "^RuntimeError: plain trouble$"),
     ("", BatchscoreError, "^RuntimeError: no message$"),
