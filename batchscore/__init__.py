@@ -67,8 +67,6 @@ _HOMES = {
     "quarantine": "api",
     "release": "api",
     "repair": "api",
-    "report": "watching",
-    "report_index": "watching",
     "resume": "api",
     "rollback": "api",
     "run": "api",
@@ -81,6 +79,8 @@ _HOMES = {
     "suggest": "api",
     "training_set": "training",
     "unblock": "api",
+    "write_index": "watching",
+    "write_report": "watching",
 }
 
 __all__ = [
@@ -108,8 +108,6 @@ __all__ = [
     "quarantine",
     "release",
     "repair",
-    "report",
-    "report_index",
     "resume",
     "rollback",
     "run",
@@ -122,6 +120,8 @@ __all__ = [
     "suggest",
     "training_set",
     "unblock",
+    "write_index",
+    "write_report",
 ]
 
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from batchscore.config import Job
-from batchscore.errors import LineupChanged
+from batchscore.errors import ConfigError, LineupChanged
 from batchscore.freshness import ModelChoice, current_keys
 from batchscore.intervals import Interval, find_interval
 from batchscore.ledger import Account, content_key_of
@@ -18,6 +18,7 @@ from batchscore.outputs import open_outputs
 from batchscore.records import show_model
 from batchscore.rendering import Sheet, Shown
 from batchscore.schedules import due_intervals
+from batchscore.signals.prometheus import write_status
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -81,6 +82,23 @@ class Status(Shown):
                 for one in self.intervals
             ],
         }
+
+    def write_figures(self, file: str) -> None:
+        """Write the number of intervals in each state as a text file for Prometheus.
+
+        Raises:
+            ConfigError: The file's name does not end in `.prom`, or it cannot be written.
+            SetupError: The extra `metrics` is not installed.
+        """
+        if not file.endswith(".prom"):
+            raise ConfigError(
+                f"--prometheus {file}: expected a name that ends in '.prom', as the collector reads them."
+            )
+        published = [one.interval.name for one in self.intervals if one.run_id is not None]
+        try:
+            write_status(file, self.job, self.counts, STATES, max(published, default=None))
+        except OSError as error:
+            raise ConfigError(f"--prometheus {file}: expected a file that can be written: {error.strerror}.") from error
 
     def sheet(self) -> Sheet:
         """The status laid out."""

@@ -10,11 +10,10 @@ from batchscore.config import Format
 from batchscore.errors import ConfigError
 from batchscore.evaluation import THRESHOLDS, Evaluation, Kind, Question, evaluate_scores
 from batchscore.failures import retell
-from batchscore.reporting import WrittenReport, report_run
-from batchscore.reporting import report_index as make_index
+from batchscore.reporting import WrittenReport, report_index, report_run
 
 
-def report(job: JobOrPath, run_id: str = "latest", out: str | None = None) -> WrittenReport:
+def write_report(job: JobOrPath, run_id: str = "latest", out: str | None = None) -> WrittenReport:
     """Write the page of one run: one HTML file without scripts that needs nothing from outside.
 
     Args:
@@ -32,7 +31,7 @@ def report(job: JobOrPath, run_id: str = "latest", out: str | None = None) -> Wr
     return WrittenReport(title=f"report {job.config.job} · {record['run_id']}", files=(str(file),), runs=1)
 
 
-def report_index(
+def write_index(
     jobs: Sequence[JobOrPath], out: str | None = None, *, runs: int = 60, quick: bool = False
 ) -> WrittenReport:
     """Write the index of jobs, `index.html`, and the pages of their newest runs beside it.
@@ -44,7 +43,7 @@ def report_index(
         quick: Look at the audit alone, and at neither tables nor registry: no interval is found stale then.
     """
     loaded = [load(job) for job in jobs]
-    pages = make_index(spark_session(loaded[0]), loaded, runs, quick=quick)
+    pages = report_index(spark_session(loaded[0]), loaded, runs, quick=quick)
     files = {Path(out or ".") / name: page for name, page in pages.items()}
     _write_pages(files)
     title = f"index of {', '.join(job.config.job for job in loaded)}"

@@ -37,8 +37,8 @@ def command(
         raise click.UsageError("expected CONFIG and RUN; several CONFIGs make an --index")
     with show_progress(as_json=as_json, first="validate"):
         if index:
-            written = watching.report_index([api.load(config, sets) for config in targets], out, runs=runs, quick=quick)
+            written = watching.write_index([api.load(config, sets) for config in targets], out, runs=runs, quick=quick)
         else:
             run = targets[1] if len(targets) == 2 else "latest"
-            written = watching.report(api.load(targets[0], sets), run, out)
+            written = watching.write_report(api.load(targets[0], sets), run, out)
     emit(written, plain(written), as_json)

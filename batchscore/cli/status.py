@@ -13,8 +13,17 @@ from batchscore.errors import StatusGaps
 @config_argument
 @range_options
 @click.option("--quick", is_flag=True, help="Look at the audit alone; no interval is found stale then.")
+@click.option("--prometheus", metavar="FILE", help="Write the counts there too, as a text file for Prometheus.")
 @json_option
-def command(config: str, sets: tuple[str, ...], start: str | None, end: str | None, quick: bool, as_json: bool) -> None:
+def command(
+    config: str,
+    sets: tuple[str, ...],
+    start: str | None,
+    end: str | None,
+    quick: bool,
+    prometheus: str | None,
+    as_json: bool,
+) -> None:
     """Say how the intervals of a job stand; without a range, all that are known or due. Exit 13 if there are gaps."""
     from batchscore import api  # noqa: PLC0415 - imports Spark
 
@@ -24,6 +33,8 @@ def command(config: str, sets: tuple[str, ...], start: str | None, end: str | No
         progress("status")
         found = api.status(job, start, end, quick=quick)
     emit(found, found.to_dict(), as_json)
+    if prometheus is not None:
+        found.write_figures(prometheus)
     if found.gaps:
         shown = ", ".join(f"{state} {count}" for state, count in found.counts.items() if state not in ("done", "stale"))
         first = ", ".join(one.interval.label for one in found.gaps[:5])

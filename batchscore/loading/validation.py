@@ -45,6 +45,13 @@ REFERENCE_PLACES: tuple[tuple[str, ...], ...] = (
     ("checks", "input"),
     ("checks", "features"),
     ("checks", "output"),
+    ("signals", "reports"),
+    ("signals", "openlineage", "url"),
+    ("signals", "openlineage", "token"),
+    ("signals", "openlineage", "file"),
+    ("signals", "prometheus", "file"),
+    ("signals", "prometheus", "push_gateway"),
+    ("signals", "webhooks", "*", "url"),
 )
 
 

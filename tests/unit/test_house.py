@@ -50,8 +50,6 @@ PUBLIC = [
     "quarantine",
     "release",
     "repair",
-    "report",
-    "report_index",
     "resume",
     "rollback",
     "run",
@@ -64,6 +62,8 @@ PUBLIC = [
     "suggest",
     "training_set",
     "unblock",
+    "write_index",
+    "write_report",
 ]
 
 
@@ -189,7 +189,7 @@ def test_every_import_is_declared() -> None:
     config = configparser.ConfigParser()
     config.read(REPOSITORY / "setup.cfg", encoding="utf-8")
     lines = config["options"]["install_requires"].split("\n")
-    for extra in ("cpu", "demo"):
+    for extra in ("cpu", "demo", "lineage", "metrics"):
         lines += config["options.extras_require"][extra].split("\n")
     declared = {Requirement(line).name.lower().replace("_", "-") for line in lines if line}
     homes = importlib.metadata.packages_distributions()

@@ -328,7 +328,7 @@ def test_schema_is_closed_described_and_by_yaml_key() -> None:
         key: value for key, value in ours["$defs"]["ExpectationConfig"].items() if key != "allOf"
     }
     objects = [found for found in walk(ours) if "properties" in found and "type" in found]
-    assert len(objects) == 28
+    assert len(objects) == 33
     for found in objects:
         assert found["additionalProperties"] is False
         assert found["description"].endswith(".")

@@ -84,6 +84,25 @@ CASES: dict[str, tuple[str, Expected]] = {
         make_text(gates="gates: {output: {on_fail: hold}}"),
         [("not-used", 6, "`gates.output` is about the expectations in `checks.output`")],
     ),
+    "signals that cannot be": (
+        make_text(
+            signals=(
+                "signals:\n  timeout_s: 0\n  mlflow: {experiment: x}\n  openlineage: {token: abc}\n"
+                "  prometheus: {file: a.txt, push_gateway: b}\n  webhooks:\n    - {url: 'ftp://x'}\n"
+                "    - {url: 'https://ops:hunter22@x'}"
+            )
+        ),
+        [
+            ("out-of-range", 7, "`signals.timeout_s`: expected more than 0 seconds"),
+            ("half-given", 8, "`signals.mlflow` logs to the job's registry; name it under `registry.uri`"),
+            ("half-given", 9, "expected either `url` or `file`"),
+            ("secret-in-file", 9, "a secret may not stand in the job file; write '${env:NAME}'"),
+            ("half-given", 10, "expected either `file` or `push_gateway`"),
+            ("bad-path", 10, "expected a name that ends in '.prom'"),
+            ("bad-address", 12, "expected an address that begins with 'https://' or 'http://'"),
+            ("secret-in-file", 13, "a password may not stand in the job file"),
+        ],
+    ),
     "unknown section, near": (make_text(x="scorign: {}"), [("unknown-key", 6, "did you mean 'scoring'?")]),
     "unknown key": (
         make_text(input="input: {table: a/t, fromat: delta}"),
