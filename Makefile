@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ROWS ?= 2000000
-CASES := whole small start scale checks features lookups
+CASES := whole small watched start scale checks features lookups
 .DEFAULT_GOAL := help
 .PHONY: help setup comet demo test check test-faults bench map clean $(CASES)
 

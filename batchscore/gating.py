@@ -90,7 +90,7 @@ def judge_gates(prepared: Prepared, verdict: Verdict, target: Outputs, record: R
     content = pack_distributions(kept, columns, reference.parts)
     summary = {
         "sha256": sha256(content).hexdigest(),
-        "sample_share": prepared.spec.watched_share,
+        "sample_share": prepared.spec.watched_share or None,
         "reference": reference.words or None,
         "measure": config.drift.measure if config.drift is not None else "psi",
         "scores": {name: _quantiles(one) for name, one in kept.get("scores", {}).items() if one.kind == "numeric"},

@@ -225,15 +225,23 @@ def _watch(
                 f"gates.scores.{name}: expected an output column with one number a row; those are: {numbers}."
             )
     spec = replace(spec, ranges=tuple(config.gates.scores))
-    rows, sample = pinned.rows_at_most, config.gates.sample_rows
-    if not sample:
+    if not config.gates.sample_rows:
         return spec
     return replace(
         spec,
         watched=tuple(feature.name for feature in spec.features if is_watched(types[feature.name])),
         watched_scores=tuple(name for name, kind in scores.items() if is_watched(kind)),
-        watched_share=1.0 if not rows else min(1.0, sample / rows),
+        watched_share=_share(config.gates.sample_rows, pinned),
     )
+
+
+def _share(sample: int, pinned: PinnedTable) -> float:
+    """The share of the rows that makes up a sample of that size; 0 where nobody knows how many rows there are."""
+    most = pinned.rows_at_most
+    if most is not None and most <= sample:
+        return 1.0
+    rows = pinned.rows if pinned.rows is not None else most if pinned.whole else None
+    return 0.0 if rows is None else min(1.0, sample / max(rows, 1))
 
 
 def _pass_segments(features: Sequence[FeatureSpec], scores: ScoresSpec) -> tuple[FeatureSpec, ...]:

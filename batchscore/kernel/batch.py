@@ -21,6 +21,7 @@ from batchscore.kernel.training import check_doubled
 SCORED = "scored"
 QUARANTINED = "quarantined"
 TALLY = "tally"
+WATCHED_FIRST = 4096  # rows of a task that are all counted, where it is not known how many it gets
 _RANGE = frozenset({"count", "range", "sum"})
 
 
@@ -100,6 +101,7 @@ class _Task:
         self._tallies = {place: [t for t in spec.tallies if t.place == place] for place in PLACES}
         self._ranges = [TallySpec(place="scores", column=name, stats=_RANGE) for name in spec.ranges]
         self._chance = np.random.default_rng(0)
+        self._seen: dict[str, int] = {}
 
     def process(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         columns = {name: batch.column(i) for i, name in enumerate(batch.schema.names)}
@@ -215,9 +217,15 @@ class _Task:
         """Count the distributions of columns in these rows, or in a random share of them."""
         if not columns:
             return
-        if self.spec.watched_share < 1:
-            rows = rows[self._chance.random(len(rows)) < self.spec.watched_share]
-        self.tally.add_distributions(place, columns, pa.array(rows))
+        share, weight = self.spec.watched_share, 1
+        if not share:  # nobody knows how many rows there are
+            seen = self._seen.get(place, 0)
+            self._seen[place] = seen + len(rows)
+            weight = 1 << (seen // WATCHED_FIRST).bit_length()
+            share = 1 / weight
+        if share < 1:
+            rows = rows[self._chance.random(len(rows)) < share]
+        self.tally.add_distributions(place, columns, pa.array(rows), weight)
 
     def tally_row(self, worker: str) -> pa.RecordBatch:
         self.tally.add_worker(worker)

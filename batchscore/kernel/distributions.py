@@ -44,18 +44,18 @@ class Distribution:
     counts: np.ndarray = field(default_factory=lambda: _EMPTY)
     values: dict[str, int] | None = field(default_factory=dict)
 
-    def add(self, array: pa.Array) -> None:
-        """Count the values of a batch."""
-        self.rows += len(array)
-        self.nulls += array.null_count
+    def add(self, array: pa.Array, weight: int = 1) -> None:
+        """Count the values of a batch, each for so many rows."""
+        self.rows += weight * len(array)
+        self.nulls += weight * array.null_count
         self.kind = self.kind or ("numeric" if is_numeric(array.type) else "categorical")
         held = array.drop_null() if array.null_count else array
         if self.kind == "numeric":
-            self._add_numbers(to_doubles(held))
+            self._add_numbers(to_doubles(held), weight)
         elif self.values is not None:
             found = pc.value_counts(held.cast(pa.string()))
             pairs = zip(found.field("values").to_pylist(), found.field("counts").to_pylist(), strict=True)
-            self._add_values(dict(pairs))
+            self._add_values({value: weight * count for value, count in pairs})
 
     def merge(self, other: Distribution) -> None:
         """Add what another task counted of the same column."""
@@ -127,15 +127,15 @@ class Distribution:
             values=plain.get("values", {}),
         )
 
-    def _add_numbers(self, numbers: np.ndarray) -> None:
+    def _add_numbers(self, numbers: np.ndarray, weight: int) -> None:
         missing = np.isnan(numbers)
         if missing.any():
-            self.nulls += int(missing.sum())
+            self.nulls += weight * int(missing.sum())
             numbers = numbers[~missing]
         bits = (numbers + 0.0).view(np.int64)  # no -0.0
         ordered = np.where(bits < 0, bits ^ _ORDER, bits)
         keys, counts = np.unique(ordered >> self.shift, return_counts=True)
-        self._add_buckets(keys, counts, self.shift)
+        self._add_buckets(keys, weight * counts, self.shift)
 
     def _add_buckets(self, keys: np.ndarray, counts: np.ndarray, shift: int) -> None:
         if not len(keys):

@@ -286,7 +286,9 @@ class KernelSpec:
         schema: The Arrow schema of what comes out, serialized.
         watched: Features whose distributions are counted, after their null policies, in rows that go to the model.
         watched_scores: Output columns whose distributions are counted.
-        watched_share: Share of the rows, chosen at random, from which these are counted.
+        watched_share: Share of the rows, chosen at random, from which these are counted. 0 where nobody knows how many
+            rows there are: then a task counts its first rows one by one, and later ones by a share that halves each
+            time that its rows double, each for as many as it stands for.
         ranges: Output columns whose range, mean and missing values are counted, over all rows that come out scored.
     """
 

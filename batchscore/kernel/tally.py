@@ -160,12 +160,12 @@ class Tally:
                 array = array.filter(columns[spec.condition])
             known.setdefault(spec.key, ColumnTally()).add(array, spec)
 
-    def add_distributions(self, place: str, columns: Mapping[str, pa.Array], rows: pa.Array) -> None:
-        """Count how the values of these columns are distributed in the chosen rows."""
+    def add_distributions(self, place: str, columns: Mapping[str, pa.Array], rows: pa.Array, weight: int = 1) -> None:
+        """Count how the values of these columns are distributed in the chosen rows, each for so many."""
         known = self.distributions.setdefault(place, {})
         for name, column in columns.items():
             array = decode(column.take(rows))
-            known.setdefault(name, Distribution()).add(array)
+            known.setdefault(name, Distribution()).add(array, weight)
 
     def count_rule(self, rule: str, evaluated: int, failed: int) -> None:
         """Add one batch's verdict on a row rule."""

@@ -9,10 +9,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from batchscore.errors import InputError
 from batchscore.intervals import Interval
 from batchscore.records import PinnedFile, PinnedTable
 from batchscore.tables.locations import find_location, is_path, list_names
+from batchscore.tables.locks import local_path
 from batchscore.tables.log import DeltaLog
 from batchscore.tables.lookback import identify_file, spans_of
 from batchscore.tables.read import folder_values, interval_condition, read_pinned
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 MANY_FILES = 2000
+FEW_FOOTERS = 256
 # Reader features under which a file holds its rows as they are, as long as it has no deletion vector.
 HARMLESS = frozenset({"deletionVectors", "timestampNtz", "v2Checkpoint", "vacuumProtocolCheck"})
 
@@ -181,7 +186,18 @@ def _pin_parquet(
                 covered = True
     if covered:
         pinned = replace(pinned, whole=_named_folders(entries, pinned.paths))
+    if interval is not None:
+        pinned = replace(pinned, rows_at_most=_count_footers(pinned.paths))
     return _with_files(pinned, entries, None)
+
+
+def _count_footers(paths: Sequence[str]) -> int | None:
+    """Rows of Parquet files by their footers; None where they are many, not on this machine, or damaged."""
+    local = [local_path(path) for path in paths] if len(paths) <= FEW_FOOTERS else [None]
+    try:
+        return sum(pq.read_metadata(path).num_rows for path in local if path is not None) if all(local) else None
+    except (OSError, pa.ArrowException):
+        return None  # whoever reads its rows says what is wrong
 
 
 def _named_folders(entries: Sequence[str], paths: Sequence[str]) -> tuple[PinnedFile, ...]:

@@ -20,6 +20,7 @@ from checks import bench_checks
 from features import bench_features, bench_lookups, print_features
 from scale import bench_scale, print_scale
 from start import bench_start, print_start
+from watched import bench_watched
 from whole import bench_small, bench_whole, print_whole
 
 FEATURES = tuple(f"f{number:02d}" for number in range(20))
@@ -93,6 +94,7 @@ def print_checks(case: Mapping[str, Any]) -> None:
 CASES: dict[str, tuple[Callable[[Path, argparse.Namespace], dict[str, Any]], Callable[[Mapping[str, Any]], None]]] = {
     "whole": (lambda f, w: bench_whole(f, w.rows, w.rounds, w.processes, w.trees), print_whole),
     "small": (lambda f, w: bench_small(f, w.rounds, w.processes, w.trees), print_whole),
+    "watched": (lambda f, w: bench_watched(f, w.rows, w.rounds, w.processes, w.trees), print_whole),
     "start": (lambda f, w: bench_start(f, w.rounds, w.processes), print_start),
     "scale": (lambda f, w: bench_scale(f, w.rows, w.rounds, w.processes, w.trees), print_scale),
     "checks": (lambda f, w: bench_checks(f, w.rows, w.rounds, w.processes, partial(make_model, trees=w.trees)), print_checks),

@@ -95,6 +95,16 @@ def test_quantiles_are_read_off_the_buckets() -> None:
     assert count(["a"], kind=pa.string()).quantiles([0.5]) is None
 
 
+def test_a_row_may_count_for_several() -> None:
+    one = Distribution()
+    one.add(pa.array([1.0, None, float("nan")]), weight=4)
+    one.add(pa.array([1.0]))
+    assert (one.rows, one.nulls, one.counts.tolist()) == (13, 8, [5])
+    words = Distribution()
+    words.add(pa.array(["a", "a", "b"]), weight=2)
+    assert words.values == {"a": 4, "b": 2}
+
+
 KINDS = [
     (pa.int32(), True),
     (pa.float32(), True),

@@ -374,3 +374,28 @@ def test_a_session_that_fell_back_to_the_cpu_is_refused_under_cuda() -> None:
     prove_providers("auto", [CPU])
     with pytest.raises(ScoringError, match="the session runs on CPUExecutionProvider"):
         prove_providers("cuda", [CPU])
+
+
+SHARES = [(1.0, 20_000, 0), (0.5, 10_000, 300), (0.0, 20_000, 1_500)]
+
+
+@pytest.mark.parametrize(("share", "rows", "within"), SHARES)
+def test_distributions_are_counted_from_a_share_of_the_rows(share: float, rows: int, within: int) -> None:
+    spec = make_spec(watched=("a", "b"), watched_scores=("y",), watched_share=share)
+    batches = [make_batch([float(i % 7) for i in range(1000)], [None] * 100 + [1.0] * 900) for _ in range(22)]
+    _, tally = run(spec, *batches)
+    counted = {name: one for known in tally.distributions.values() for name, one in known.items()}
+    assert sorted(counted) == ["a", "b", "y"]
+    scale = 22 * 900 / 20_000  # rows that are set aside are not the model's
+    for one in counted.values():
+        assert abs(one.rows - scale * rows) <= within
+        assert one.rows == one.nulls + int(one.counts.sum())
+    assert counted["a"].nulls == counted["b"].nulls == 0
+    assert np.allclose(counted["a"].counts / counted["a"].rows, 1 / 7, atol=0.02)
+
+
+def test_ranges_are_counted_over_the_rows_that_come_out() -> None:
+    spec = make_spec(ranges=("y",), on_bad_score="keep")
+    _, tally = run(spec, make_batch([1.0, 5.0, float("nan"), None]), make_batch([3.0]))
+    found = tally.columns["scores"]["y"]
+    assert (found.rows, found.nulls, found.low, found.high, found.sum) == (4, 1, 1.0, 5.0, 9.0)
