@@ -29,6 +29,7 @@ _COMMANDS = {
     "status": "say which intervals are done, stale, held, failed or missing",
     "runs": "list run attempts, newest first",
     "show": "show the record of one run",
+    "audit": "verify the audit, export it, say which model scored what",
     "evaluate": "measure published scores against labels",
     "report": "write the page of a run, or the index of jobs",
     "resume": "publish what a stopped run had scored",
