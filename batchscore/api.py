@@ -67,7 +67,7 @@ def spark_session(job: JobOrPath) -> SparkSession:
 def plan(job: JobOrPath, interval: str | None = None, *, force: bool = False) -> Plan:
     """Say what a run would do; reads no data beyond metadata, writes nothing."""
     job = load(job)
-    chosen = _interval(job, interval)
+    chosen = find_one(job, interval)
     return plan_interval(spark_session(job), job, chosen, force=force)
 
 
@@ -88,7 +88,7 @@ def run(job: JobOrPath, interval: str | None = None, *, force: bool = False, pro
         BatchscoreError: Whatever kept the run from publishing; see `batchscore.errors`.
     """
     job = load(job)
-    chosen = _interval(job, interval)
+    chosen = find_one(job, interval)
     spark = spark_session(job)
     return call_interruptibly(lambda: run_interval(spark, job, chosen, force=force, progress=progress), cancel_jobs)
 
@@ -104,7 +104,7 @@ def check(job: JobOrPath, interval: str | None = None) -> CheckReport:
         The verdict on every expectation; a failed one is data, and not an exception.
     """
     job = load(job)
-    chosen = _interval(job, interval)
+    chosen = find_one(job, interval)
     return check_interval(spark_session(job), job, chosen)
 
 
@@ -134,14 +134,14 @@ def gx_results(job: JobOrPath, report: CheckReport | RunRecord) -> dict[str, Any
 def suggest(job: JobOrPath, interval: str | None = None) -> dict[str, Any]:
     """A Great Expectations suite to start from, profiled from an interval's input rows in one pass."""
     job = load(job)
-    chosen = _interval(job, interval)
+    chosen = find_one(job, interval)
     return profile_interval(spark_session(job), job, chosen)
 
 
 def preview(job: JobOrPath, interval: str | None = None, *, rows: int = 10) -> Preview:
     """Score some rows of an interval and show them; publishes nothing."""
     job = load(job)
-    chosen = _interval(job, interval)
+    chosen = find_one(job, interval)
     found = preview_interval(spark_session(job), job, chosen, rows)
     return Preview(f"preview {job.config.job} · {chosen}", tuple(found))
 
@@ -259,7 +259,7 @@ def rollback(
 ) -> RunRecord:
     """Restore an interval's rows as an older run published them, and pin its model for the interval until `release`."""
     job = load(job)
-    chosen = _interval(job, interval)
+    chosen = find_one(job, interval)
     spark = spark_session(job)
     return call_interruptibly(lambda: rollback_interval(spark, job, chosen, to, reason, progress=progress), cancel_jobs)
 
@@ -267,14 +267,14 @@ def rollback(
 def release(job: JobOrPath, interval: str | None, reason: str | None = None) -> EventList:
     """End the pin that a rollback left on an interval's model."""
     job = load(job)
-    events = release_interval(open_outputs(spark_session(job), job), _interval(job, interval), reason)
+    events = release_interval(open_outputs(spark_session(job), job), find_one(job, interval), reason)
     return EventList(f"release {job.config.job}", tuple(events))
 
 
 def block(job: JobOrPath, intervals: Sequence[str], reason: str) -> EventList:
     """Keep runs and backfills from intervals, for a reason that whoever meets the block is told."""
     job = load(job)
-    chosen = [_interval(job, interval) for interval in intervals]
+    chosen = [find_one(job, interval) for interval in intervals]
     events = block_intervals(open_outputs(spark_session(job), job), chosen, reason)
     return EventList(f"block {job.config.job}", tuple(events))
 
@@ -282,7 +282,7 @@ def block(job: JobOrPath, intervals: Sequence[str], reason: str) -> EventList:
 def unblock(job: JobOrPath, intervals: Sequence[str], reason: str | None = None) -> EventList:
     """Let blocked intervals run again."""
     job = load(job)
-    chosen = [_interval(job, interval) for interval in intervals]
+    chosen = [find_one(job, interval) for interval in intervals]
     events = free_intervals(open_outputs(spark_session(job), job), chosen, reason)
     return EventList(f"unblock {job.config.job}", tuple(events))
 
@@ -338,5 +338,6 @@ def find_range(job: Job, start: str | None, end: str | None) -> list[Interval] |
     return list_intervals(start, end, job.config.interval)
 
 
-def _interval(job: Job, text: str | None) -> Interval:
+def find_one(job: Job, text: str | None) -> Interval:
+    """The interval that a text names, `latest` and `yesterday` included; None only for a snapshot."""
     return resolve_interval(text, job.config.interval, datetime.now(UTC))

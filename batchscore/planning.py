@@ -87,7 +87,14 @@ class Prepared:
         return self.features.rows
 
 
-def prepare(spark: SparkSession, job: Job, interval: Interval, *, model: ModelBytes | None = None) -> Prepared:
+def prepare(
+    spark: SparkSession,
+    job: Job,
+    interval: Interval,
+    *,
+    model: ModelBytes | None = None,
+    tables: tuple[PinnedTable, Mapping[str, PinnedTable]] | None = None,
+) -> Prepared:
     """Pin input, lookups and models, and fit them together; reads metadata only.
 
     Args:
@@ -95,6 +102,7 @@ def prepare(spark: SparkSession, job: Job, interval: Interval, *, model: ModelBy
         job: The job.
         interval: The interval.
         model: Models that are pinned already, in place of the job's.
+        tables: Input and lookups that are pinned already, as an older run had them.
 
     Raises:
         InputError: A table or column is missing or of the wrong kind.
@@ -106,8 +114,8 @@ def prepare(spark: SparkSession, job: Job, interval: Interval, *, model: ModelBy
 
     config = job.config
     sources = read_sources(job)
-    pinned = pin_input(spark, job, interval)
-    lookups = pin_lookups(spark, job, pinned)
+    pinned = pin_input(spark, job, interval) if tables is None else tables[0]
+    lookups = pin_lookups(spark, job, pinned) if tables is None else tables[1]
     lineup, contents = model or pin_job_models(job)
     native = config.engine.accelerator != "none" and not config.engine.verify_pages and has_comet(spark)
     source = read_interval(spark, pinned, interval, config.interval.column, native=native)

@@ -30,6 +30,8 @@ _COMMANDS = {
     "runs": "list run attempts, newest first",
     "show": "show the record of one run",
     "audit": "verify the audit, export it, say which model scored what",
+    "replay": "compute a published run again, and compare",
+    "explain-row": "say where the score of one row came from",
     "evaluate": "measure published scores against labels",
     "report": "write the page of a run, or the index of jobs",
     "resume": "publish what a stopped run had scored",

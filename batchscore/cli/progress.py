@@ -22,6 +22,7 @@ STEPS = {
     "repair": "bringing the audit up to date",
     "plan": "pinning tables and model",
     "evaluate": "measuring scores against labels",
+    "replay": "computing the run again",
     "keys": "checking keys",
     "score": "checking and scoring rows",
     "judge": "judging the stage",

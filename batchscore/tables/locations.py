@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from batchscore.errors import InputError, WriteError
@@ -55,6 +56,18 @@ def list_names(spark: SparkSession, location: str) -> list[str] | None:
     if not files.exists(path):
         return None
     return [status.getPath().getName() for status in files.listStatus(path)]
+
+
+def find_missing(spark: SparkSession, uris: Iterable[str]) -> Iterator[str]:
+    """Those of a frame's input files that are not there; Spark names some as URIs, escaped, and some as they are."""
+    jvm: Any = spark._jvm
+    conf = hadoop_conf(spark)
+    for uri in uris:
+        forms = [jvm.org.apache.hadoop.fs.Path(uri)]
+        if "%" in uri:
+            forms.append(jvm.org.apache.hadoop.fs.Path(jvm.java.net.URI(uri)))
+        if not any(path.getFileSystem(conf).exists(path) for path in forms):
+            yield uri
 
 
 def hadoop_conf(spark: SparkSession) -> Any:
