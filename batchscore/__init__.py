@@ -65,6 +65,7 @@ _HOMES = {
     "preview": "api",
     "publish_held": "api",
     "quarantine": "api",
+    "redrive": "mending",
     "release": "api",
     "repair": "api",
     "resume": "api",
@@ -79,6 +80,7 @@ _HOMES = {
     "suggest": "api",
     "training_set": "training",
     "unblock": "api",
+    "waive": "mending",
     "write_index": "watching",
     "write_report": "watching",
 }
@@ -106,6 +108,7 @@ __all__ = [
     "preview",
     "publish_held",
     "quarantine",
+    "redrive",
     "release",
     "repair",
     "resume",
@@ -120,6 +123,7 @@ __all__ = [
     "suggest",
     "training_set",
     "unblock",
+    "waive",
     "write_index",
     "write_report",
 ]

@@ -265,9 +265,9 @@ def read_account(records: Sequence[Mapping[str, Any]]) -> Account:
 
 def _is_settled(records: Sequence[Mapping[str, Any]], run_id: str) -> bool:
     return any(
-        r["run_id"] == run_id if r["kind"] in ("run", "force") else r.get("of") == run_id
+        r["run_id"] == run_id if r["kind"] in ("run", "force", "redrive") else r.get("of") == run_id
         for r in records
-        if r["kind"] in ("run", "force", "override", "discard")
+        if r["kind"] in ("run", "force", "override", "redrive", "discard")
     )
 
 

@@ -11,7 +11,7 @@ from batchscore.decisions import interval_of
 from batchscore.errors import BatchscoreError, ConfigError, InputError, ModelError, RegistryError
 from batchscore.ledger import PUBLISHING, content_key_of
 from batchscore.outputs import Outputs
-from batchscore.pinning import pin_input, pin_job_models
+from batchscore.pinning import ModelBytes, pin_input, pin_job_models
 from batchscore.planning import Prepared, prepare
 from batchscore.records import PinnedTable
 from batchscore.tables.locations import find_missing
@@ -54,17 +54,35 @@ def reopen_run(spark: SparkSession, job: Job, target: Outputs, record: Mapping[s
     """
     if record["kind"] not in PUBLISHING or "scores" not in (record.get("commits") or {}):
         raise ConfigError(f"run {record['run_id']}: expected a run that was published; it is {record['status']}.")
-    interval = interval_of(record, job)
-    source, lookups = _reopen_tables(spark, job, record)
-    try:
-        model = pin_job_models(job, record["model"])
-    except (ModelError, RegistryError) as error:
-        raise type(error)(f"run {record['run_id']} cannot be computed again: {error}") from error
-    _check_kept(spark, job, record, source, lookups)
-    prepared = prepare(spark, job, interval, model=model, tables=(source, lookups))
+    prepared = reopen_plan(spark, job, record)
     published = _published(spark, target, record)
     same = prepared.content_key == content_key_of(record)
     return Reopened(record=record, prepared=prepared, published=published, same_key=same)
+
+
+def reopen_plan(
+    spark: SparkSession, job: Job, record: Mapping[str, Any], *, model: ModelBytes | None = None
+) -> Prepared:
+    """The plan of a published run's interval, with the tables that the run pinned, and its models or others.
+
+    Args:
+        spark: The session.
+        job: The job, as it is now.
+        record: The run's record.
+        model: Models to take instead.
+
+    Raises:
+        InputError: A version that the run read is gone; the message names which.
+        ModelError: A model's version is gone, or has other bytes.
+    """
+    source, lookups = _reopen_tables(spark, job, record)
+    if model is None:
+        try:
+            model = pin_job_models(job, record["model"])
+        except (ModelError, RegistryError) as error:
+            raise type(error)(f"run {record['run_id']} cannot be computed again: {error}") from error
+    _check_kept(spark, job, record, source, lookups)
+    return prepare(spark, job, interval_of(record, job), model=model, tables=(source, lookups))
 
 
 def _published(spark: SparkSession, target: Outputs, record: Mapping[str, Any]) -> DataFrame:

@@ -63,7 +63,7 @@ def resume_run(spark: SparkSession, job: Job, run_id: str, *, progress: Progress
     run_id = str(found["run_id"])
     if found["kind"] == "held":
         raise ConfigError(f"run {run_id}: is held, not stopped. Publish it with a reason, or discard it.")
-    attempt = _begin(job, interval_of(found, job), progress)
+    attempt = begin(job, interval_of(found, job), progress)
     with settle(target, attempt) as settlement:
         settlement.claim(run_id)  # first: the failure of one who comes second is not the run's
         note = read_stage_note(target, run_id)
@@ -91,7 +91,7 @@ def override_held(spark: SparkSession, job: Job, run_id: str, reason: str, *, pr
     target.ledger.repair()
     found = find_run(target.ledger, run_id)
     interval = interval_of(found, job)
-    attempt = _begin(job, interval, progress)
+    attempt = begin(job, interval, progress)
     with settle(target, attempt) as settlement:
         held = str(found["run_id"])
         settlement.claim(held)
@@ -127,7 +127,7 @@ def rollback_interval(
         InputError: Others have changed its rows since.
     """
     target = open_outputs(spark, job)
-    attempt = _begin(job, interval, progress)
+    attempt = begin(job, interval, progress)
     with settle(target, attempt) as settlement:
         with attempt.step("repair"):
             target.ledger.repair()
@@ -181,7 +181,8 @@ def _refuse_changes(run_id: str, material: Mapping[str, Any], prepared: Prepared
         )
 
 
-def _begin(job: Job, interval: Interval, progress: Progress) -> RunAttempt:
+def begin(job: Job, interval: Interval, progress: Progress) -> RunAttempt:
+    """A fresh attempt on an interval of a job."""
     return begin_attempt(job.config.job, interval, config_sha256(job.config), code_version(), progress)
 
 

@@ -39,6 +39,7 @@ _COMMANDS = {
     "discard": "drop the staged rows of a run that was not published",
     "rollback": "restore an interval as an older run published it",
     "block": "keep runs from intervals, or let them run again",
+    "redrive": "ask quarantined rows again by today's rules",
     "features": "say where each feature comes from, and what it costs",
     "fit-encoders": "fit the encoders' constants on a range of the input",
     "training-set": "write features as scoring computes them, with a label",

@@ -48,6 +48,7 @@ PUBLIC = [
     "preview",
     "publish_held",
     "quarantine",
+    "redrive",
     "release",
     "repair",
     "resume",
@@ -62,6 +63,7 @@ PUBLIC = [
     "suggest",
     "training_set",
     "unblock",
+    "waive",
     "write_index",
     "write_report",
 ]

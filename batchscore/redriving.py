@@ -1,0 +1,275 @@
+"""Redriving: rows in quarantine, asked again by today's rules; those that pass join the scores as a new generation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from batchscore.attempts import Progress, make_event, salted_key, silent
+from batchscore.config import Job
+from batchscore.errors import ConfigError, IntervalBlocked, WriteError
+from batchscore.intervals import Interval
+from batchscore.ledger import Account, content_key_of, find_standing
+from batchscore.outputs import Outputs, open_outputs
+from batchscore.pinning import pin_job_models
+from batchscore.planning import Prepared
+from batchscore.records import RunRecord
+from batchscore.rendering import Sheet, Shown
+from batchscore.reopening import reopen_plan
+from batchscore.republish import begin
+from batchscore.scans import choose_scan, stage_interval
+from batchscore.settlement import Settlement, settle
+from batchscore.tables.read import quote
+from batchscore.tables.stage import Stage, read_stage
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame, SparkSession
+
+ModelSource = Literal["pinned", "current"]
+WAIVED = "waive"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Redrive(Shown):
+    """What became of the quarantined rows of some intervals.
+
+    Attributes:
+        job: The job's name.
+        intervals: For each interval: rows that were open, that pass now, that failed again, and the new run.
+    """
+
+    job: str
+    intervals: tuple[Mapping[str, Any], ...]
+
+    def sheet(self) -> Sheet:
+        """The redrive laid out."""
+        names = ("interval", "open", "pass_now", "failed_again", "run")
+        totals = {name: sum(one[name] for one in self.intervals) for name in names[1:4]}
+        lines = [[one[name] for name in names] for one in self.intervals]
+        return Sheet(f"redrive {self.job}", [("rows", totals)], (("oldest first", names, lines),))
+
+
+def redrive_interval(
+    spark: SparkSession,
+    job: Job,
+    interval: Interval,
+    *,
+    reason: str | None = None,
+    model: ModelSource = "pinned",
+    progress: Progress = silent,
+) -> Mapping[str, Any]:
+    """Ask the quarantined rows of one interval again, and publish the interval anew if any of them passes.
+
+    The rows that are published stay as they are. Of those set aside, the ones that pass today's rules are scored with
+    the model of the run that readers see, on the table versions which that run pinned. Row rules decide alone:
+    expectations of whole tables, gates and limits are not asked of a part.
+
+    Args:
+        spark: A session that `open_session` made.
+        job: The job; it needs `input.key`.
+        interval: The interval.
+        reason: Keep to rows that were set aside by this reason, as `show` names it.
+        model: `current` takes the model that the job names now.
+        progress: Called with the name of each step.
+
+    Returns:
+        The interval, rows `open`, `pass_now`, `failed_again`, and the new run's id; None where none passes.
+
+    Raises:
+        ConfigError: The job has no key.
+        InputError: What the run read is no longer kept.
+        IntervalBlocked: The interval is blocked.
+    """
+    if not job.config.input.key:
+        raise ConfigError("input.key: expected a key, by which rows are read again; found none.")
+    target = open_outputs(spark, job)
+    attempt = begin(job, interval, progress)
+    told: dict[str, Any] = {"interval": interval.label, "open": 0, "pass_now": 0, "failed_again": 0, "run": None}
+    with settle(target, attempt) as settlement:
+        with attempt.step("repair"):
+            target.ledger.repair()
+        with attempt.step("plan"):
+            settlement.planned_version = target.scores.version()
+            generation = target.ledger.generation(interval.name)
+            account = target.ledger.account(interval.name)
+            if account.blocked is not None:
+                raise IntervalBlocked(find_standing(account, "", 0, str(interval), force=True).message)
+            if account.current is None:
+                return told
+            aside = _quarantined(target, account)
+            chosen = _open_rows(aside, job, reason, _waived(target, interval))
+            told["open"] = chosen.count()
+            if not told["open"]:
+                return told
+            prepared = _narrow(_prepare(spark, job, account, model), chosen)
+            _learn(settlement, account, prepared, generation)
+        settlement.claim(attempt.run_id)
+        with attempt.step("score", told["open"]):
+            settlement.note("started")
+            stage, scan = stage_interval(
+                spark, prepared, choose_scan(spark, prepared), target.stages.location(attempt.run_id)
+            )
+            attempt.learn(scan=scan)
+        told["pass_now"] = stage.counts.get("scored", 0)
+        told["failed_again"] = stage.counts.get("quarantined", 0)
+        _prove(told)
+        if not told["pass_now"]:
+            target.stages.remove(attempt.run_id)
+            settlement.stage_run = None
+            return told
+        told["run"] = _publish(settlement, prepared, account, aside, chosen, stage).run_id
+    return told
+
+
+def waive_rows(
+    spark: SparkSession, job: Job, intervals: Sequence[Interval], rule: str | None, reason: str
+) -> list[dict[str, Any]]:
+    """Close quarantined rows for good: a redrive leaves them alone. They stay in the quarantine; the audit says why.
+
+    Args:
+        spark: The session.
+        job: The job.
+        intervals: The intervals.
+        rule: Only rows set aside by this reason; None for all.
+        reason: Why.
+    """
+    target = open_outputs(spark, job)
+    target.ledger.repair()
+    events = []
+    for interval in intervals:
+        account = target.ledger.account(interval.name)
+        if account.current is None:
+            continue
+        rows = _open_rows(_quarantined(target, account), job, rule, [], keys=False).count()
+        event = make_event(WAIVED, job.config.job, interval, reason)
+        events.append({**event, "rule": rule, "rows": rows, "of": account.current["run_id"]})
+    target.ledger.fold(events=events)
+    return events
+
+
+def _quarantined(target: Outputs, account: Account) -> DataFrame:
+    assert account.current is not None
+    if not target.quarantine.exists():
+        return target.open_quarantine()
+    rows: DataFrame = target.quarantine.read()
+    return rows.where(rows["_run_id"] == account.current["run_id"])
+
+
+def _waived(target: Outputs, interval: Interval) -> list[str | None]:
+    """Rules whose rows of an interval are waived; None among them for all rows."""
+    return [record.get("rule") for record in target.ledger.history(interval.name) if record["kind"] == WAIVED]
+
+
+def _open_rows(
+    aside: DataFrame, job: Job, reason: str | None, waived: Sequence[str | None], *, keys: bool = True
+) -> DataFrame:
+    """Rows that a redrive asks again: with a whole key, set aside by the given reason, and not waived."""
+    from pyspark.sql import functions as F  # noqa: PLC0415 - keeps `validate` free of Spark
+
+    rows = aside
+    for key in job.config.input.key if keys else ():
+        rows = rows.where(rows[quote(key)].isNotNull())
+    if reason is not None:
+        rows = rows.where(F.exists("_reasons", _named(reason)))
+    for rule in waived:
+        rows = rows.where(F.lit(False) if rule is None else ~F.forall("_reasons", _named(rule)))
+    return rows
+
+
+def _named(name: str) -> Callable[[Column], Column]:
+    """Whether a reason is of a rule, or of a kind."""
+    from pyspark.sql import functions as F  # noqa: PLC0415
+
+    def matches(one: Column) -> Column:
+        return (F.coalesce(one["rule"], F.lit("")) == name) | (F.coalesce(one["kind"], F.lit("")) == name)
+
+    return matches
+
+
+def _prepare(spark: SparkSession, job: Job, account: Account, model: ModelSource) -> Prepared:
+    assert account.current is not None
+    lineup = pin_job_models(job) if model == "current" else None
+    return reopen_plan(spark, job, account.current, model=lineup)
+
+
+def _narrow(prepared: Prepared, chosen: DataFrame) -> Prepared:
+    """The plan for some rows only: no row counts to prove, and nothing asked of whole tables."""
+    keys = [quote(key) for key in prepared.job.config.input.key]
+    wanted = chosen.select(*keys).distinct()
+    names = list(prepared.job.config.input.key)
+    rows = prepared.features.rows.join(wanted, names, "left_semi").select(prepared.features.rows.columns)
+    return replace(
+        prepared,
+        input=replace(prepared.input, rows=None, rows_at_most=None, whole=()),
+        source=prepared.source.join(wanted, names, "left_semi").select(prepared.source.columns),
+        suites={},
+        features=replace(prepared.features, rows=rows, plain=False),
+        spec=replace(prepared.spec, tallies=(), watched=(), watched_scores=(), ranges=()),
+    )
+
+
+def _learn(settlement: Settlement, account: Account, prepared: Prepared, generation: int) -> None:
+    current, attempt = dict(account.current or {}), settlement.attempt
+    kept = {name: current[name] for name in ("input", "lookups", "checks", "features") if name in current}
+    kept["checks"] = tuple(kept.get("checks", ()))
+    key = content_key_of(current)
+    attempt.learn(
+        kind="redrive",
+        of=current["run_id"],
+        content_key=key,
+        run_key=salted_key(key, attempt.run_id),
+        generation=generation,
+        model=prepared.models.summary(),
+        **kept,
+    )
+
+
+def _prove(told: Mapping[str, Any]) -> None:
+    if told["open"] != told["pass_now"] + told["failed_again"]:
+        raise WriteError(
+            f"redrive of {told['interval']}: expected {told['open']} rows again; found {told['pass_now']} that pass "
+            f"and {told['failed_again']} that do not. A key of the quarantine is not unique in the input; nothing was "
+            "published."
+        )
+
+
+def _publish(
+    settlement: Settlement,
+    prepared: Prepared,
+    account: Account,
+    aside: DataFrame,
+    chosen: DataFrame,
+    stage: Stage,
+) -> RunRecord:
+    """Publish rows that stand, rows that pass now, and the rest set aside again.
+
+    The stage holds a part of the interval, so that its note never says `staged`: no `resume` may take it for a whole.
+    """
+    target, attempt, current = settlement.target, settlement.attempt, account.current
+    assert current is not None
+    spark, keys = target.spark, list(prepared.job.config.input.key)
+    old = current["counts"]
+    passed = stage.counts.get("scored", 0)
+    counts = {
+        "read": old["read"],
+        "scored": old["scored"] + passed,
+        "quarantined": old["quarantined"] - passed,
+    }
+    attempt.learn(counts=counts, reason=f"{passed} of {old['quarantined']} quarantined rows pass now")
+    standing = target.scores.read()
+    standing = standing.where(
+        (standing["_interval"] == attempt.record.interval) & (standing["_run_id"] == current["run_id"])
+    )
+    if standing.count() != old["scored"]:
+        raise WriteError(
+            f"redrive of {attempt.record.interval_label}: expected the {old['scored']} rows that run "
+            f"{current['run_id']} published; others have changed the table. Score the interval again instead."
+        )
+    carried = target.scored_rows(standing, attempt.record)
+    added = target.scored_rows(read_stage(spark, stage, "scored"), attempt.record)
+    again = target.quarantined_rows(read_stage(spark, stage, "quarantined"), prepared.source, attempt.record)
+    rest = aside.join(chosen.select(*[quote(key) for key in keys]).distinct(), keys, "left_anti").select(aside.columns)
+    left = target.quarantined_rows(rest, None, attempt.record)
+    quarantined = again.unionByName(left) if counts["quarantined"] else None
+    return settlement.publish(carried.unionByName(added), quarantined)
