@@ -1,4 +1,4 @@
-"""The Python API of what mends published intervals afterwards: quarantined rows asked again, or waived."""
+"""The Python API of what mends tables afterwards: quarantined rows asked again, or waived; files compacted."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from batchscore.errors import ConfigError
 from batchscore.interrupts import call_interruptibly
 from batchscore.intervals import Interval
 from batchscore.listings import EventList
+from batchscore.maintenance import Maintenance, maintain_tables
 from batchscore.outputs import open_outputs
 from batchscore.redriving import ModelSource, Redrive, redrive_interval, waive_rows
 from batchscore.session import cancel_jobs
@@ -60,6 +61,12 @@ def waive(
     spark = spark_session(job)
     events = waive_rows(spark, job, _choose(job, interval, since), rule, reason)
     return EventList(f"waive {job.config.job}", tuple(events))
+
+
+def maintain(job: JobOrPath, *, vacuum: bool = True, progress: Progress = silent) -> Maintenance:
+    """Compact and vacuum the output tables within what they promise, and settle stages; no row changes."""
+    job = load(job)
+    return maintain_tables(spark_session(job), job, vacuum=vacuum, progress=progress)
 
 
 def _choose(job: Job, interval: str | None, since: str | None) -> list[Interval]:

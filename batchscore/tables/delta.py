@@ -103,6 +103,23 @@ class DeltaTable:
                 else:
                     self._spark.conf.set(_METADATA_CONF, before)
 
+    def maintain(self, *, vacuum: bool) -> dict[str, int]:
+        """Join small files, and remove files that no version within the table's retention needs.
+
+        Args:
+            vacuum: Whether files are removed.
+
+        Returns:
+            Files `joined`, files that they `became`, and files `removed`.
+        """
+        table = quote_name(self._name) if self._name else f"delta.{quote(self.location)}"
+        with self.lock():
+            metrics: Any = self._spark.sql(f"OPTIMIZE {table}").collect()[0]["metrics"]
+            removed = len(self._spark.sql(f"VACUUM {table} DRY RUN").collect()) if vacuum else 0
+            if removed:
+                self._spark.sql(f"VACUUM {table}").collect()
+        return {"joined": metrics["numFilesRemoved"], "became": metrics["numFilesAdded"], "removed": removed}
+
     def properties(self) -> Mapping[str, str]:
         """The table's own properties."""
         found: Any = self._log.snapshot().metadata().configuration()

@@ -43,6 +43,7 @@ PUBLIC = [
     "list_features",
     "load",
     "log_model",
+    "maintain",
     "migrate",
     "plan",
     "preview",
