@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
 BINS = 10
+NULL = "(null)"
 _EDGES = tuple(float(edge) for edge in np.linspace(0, 1, BINS + 1)[1:-1])
 _LEAST = float(np.finfo(np.float64).eps)  # probabilities are kept this far from 0 and 1, as scikit-learn does
 
@@ -58,7 +59,7 @@ def _measure_binary(
         sums.append(F.avg(F.when(inside, label)).alias(f"bin_share_{i}"))
     found = rows.withColumn("_bin", place).groupBy(*by).agg(*sums).collect()
     areas = _areas(rows, by)
-    return {tuple(str(row[name]) for name in by): _binary_figures(row, areas, by, thresholds) for row in found}
+    return {_group(row, by): _binary_figures(row, areas, by, thresholds) for row in found}
 
 
 def _areas(rows: DataFrame, by: Sequence[str]) -> dict[tuple[str, ...], float]:
@@ -80,7 +81,7 @@ def _areas(rows: DataFrame, by: Sequence[str]) -> dict[tuple[str, ...], float]:
         .agg(F.sum("_pairs").alias("pairs"), F.sum("_up").alias("up"), F.sum("_down").alias("down"))
     )
     return {
-        tuple(str(row[name]) for name in by): row["pairs"] / (row["up"] * row["down"])
+        _group(row, by): row["pairs"] / (row["up"] * row["down"])
         for row in summed.collect()
         if row["up"] and row["down"]
     }
@@ -111,7 +112,7 @@ def _binary_figures(
     return {
         "rows": row["rows"],
         "positives": row["positives"],
-        "auc": areas.get(tuple(str(row[name]) for name in by)),
+        "auc": areas.get(_group(row, by)),
         "log_loss": row["log_loss"],
         "brier": row["brier"],
         "thresholds": cuts,
@@ -131,7 +132,7 @@ def _measure_regression(rows: DataFrame, by: Sequence[str]) -> dict[tuple[str, .
         F.var_pop("_label").alias("variance"),
     )
     return {
-        tuple(str(row[name]) for name in by): {
+        _group(row, by): {
             "rows": row["rows"],
             "mean_error": row["mean_error"],
             "mean_absolute_error": row["mean_absolute_error"],
@@ -140,3 +141,8 @@ def _measure_regression(rows: DataFrame, by: Sequence[str]) -> dict[tuple[str, .
         }
         for row in found.collect()
     }
+
+
+def _group(row: Any, by: Sequence[str]) -> tuple[str, ...]:
+    """The values that make a row's group; null is no text."""
+    return tuple(NULL if row[name] is None else str(row[name]) for name in by)

@@ -69,7 +69,7 @@ class Evaluation(Shown):
             ("rows", self.counts),
             ("score", self.score),
             ("label", self.label),
-            ("labels", f"{self.labels['table']}@{self.labels['version']}"),
+            ("labels", _at_version(self.labels)),
         ]
         tables: list[tuple[str, Sequence[str], list[list[Any]]]] = [
             ("by model", ("model", *names), [[m, *(one[n] for n in names)] for m, one in self.models.items()])
@@ -129,7 +129,7 @@ def evaluate_scores(
     """
     target = open_outputs(spark, job)
     target.ledger.repair()
-    _check(job, target)
+    _check(job, target, question)
     scores = target.scores.read()
     version = target.scores.version()
     name = _choose_score(job, question.score, dict(scores.dtypes))
@@ -165,7 +165,15 @@ def evaluate_scores(
     return evaluation
 
 
-def _check(job: Job, target: Outputs) -> None:
+def _at_version(labels: Mapping[str, Any]) -> str:
+    version = labels.get("version")
+    return str(labels["table"]) if version is None else f"{labels['table']}@{version}"
+
+
+def _check(job: Job, target: Outputs, question: Question) -> None:
+    for threshold in question.thresholds:
+        if not 0 <= threshold <= 1:
+            raise ConfigError(f"--threshold {threshold:g}: expected a number from 0 to 1.")
     if not job.config.input.key:
         raise ConfigError("input.key: expected a key, by which labels are joined; found none.")
     if not target.scores.exists():
@@ -219,11 +227,12 @@ def _join(
         raise ConfigError(
             f"--by {question.by}: expected a column of the scores; they have {', '.join(scores.columns)}."
         )
-    segment = F.lit("") if question.by is None else F.coalesce(scores[quote(question.by)].cast("string"), F.lit("null"))
+    segment = F.lit(None) if question.by is None else scores[quote(question.by)]
+    _check_key_types(scores, labels, keys, question)
     mine = scores.select(
         *[scores[quote(key)].alias(f"_k{i}") for i, key in enumerate(keys)],
         scores["_model"],
-        segment.alias("_segment"),
+        segment.cast("string").alias("_segment"),
         scores[quote(name)].cast("double").alias("_score"),
     )
     theirs = labels.select(*[labels[quote(key)].alias(f"_k{i}") for i, key in enumerate(keys)], "_label")
@@ -251,6 +260,17 @@ def _join(
             f"{counts['labelled']} of them with a label, and none to compare. Check the range and the keys."
         )
     return joined.where(usable).select("_model", "_segment", "_score", "_label"), counts
+
+
+def _check_key_types(scores: DataFrame, labels: DataFrame, keys: Sequence[str], question: Question) -> None:
+    mine, theirs = dict(scores.dtypes), dict(labels.dtypes)
+    for key in keys:
+        whole = {mine[key], theirs[key]} <= {"tinyint", "smallint", "int", "bigint"}
+        if mine[key] != theirs[key] and not whole:
+            raise InputError(
+                f"--labels {question.labels}: expected the key column '{key}' as {mine[key]}, as the scores have it; "
+                f"found {theirs[key]}. Cast it upstream."
+            )
 
 
 def _check_scores(rows: DataFrame, kind: str, name: str) -> None:
@@ -283,12 +303,12 @@ def _measure(
     }
     segments: dict[str, dict[str, dict[str, Any]]] = {}
     if question.by is not None:
-        found = measure_scores(rows, kind, ["_model", "_segment"], question.thresholds)
-        if len(found) > MOST_SEGMENTS:
+        if rows.select("_segment").distinct().limit(MOST_SEGMENTS + 1).count() > MOST_SEGMENTS:
             raise ConfigError(
-                f"--by {question.by}: expected at most {MOST_SEGMENTS} segments; found {len(found)}. Name a column "
-                "with fewer values."
+                f"--by {question.by}: expected at most {MOST_SEGMENTS} segments; found more. Name a column with fewer "
+                "values."
             )
+        found = measure_scores(rows, kind, ["_model", "_segment"], question.thresholds)
         for (model, segment), figures in sorted(found.items()):
             segments.setdefault(model, {})[segment] = figures
     return dict(sorted(models.items())), segments

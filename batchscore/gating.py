@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
 from batchscore.audit.chain import canonical
 from batchscore.config import DriftGateConfig
+from batchscore.errors import ConfigError, ModelError
 from batchscore.gates.drift import FEWEST, ColumnDrift, Distributions, judge_drift, measure_drift
 from batchscore.gates.limits import judge_challenger, judge_output, judge_quarantine, judge_rows, judge_scores
 from batchscore.gates.volume import judge_volume
 from batchscore.judging import Verdict, describe_stops
 from batchscore.kernel.distributions import Distribution
-from batchscore.ledger import Account
+from batchscore.ledger import PUBLISHING, Account
 from batchscore.outputs import Outputs
 from batchscore.planning import Prepared
 from batchscore.records import GateVerdict, RunRecord, to_dict
@@ -48,6 +49,7 @@ class _Reference:
 
     words: str = ""
     parts: Sequence[Distributions] = ()
+    drifted: Sequence[Collection[tuple[str, str]]] = ()
     why_open: str = ""
 
 
@@ -84,7 +86,7 @@ def judge_gates(prepared: Prepared, verdict: Verdict, target: Outputs, record: R
         for place, columns in verdict.distributions.items()
     }
     reference = _find_reference(config.drift, prepared, target, accounts, record.interval)
-    columns = measure_drift(config.drift, kept, reference.parts)
+    columns = measure_drift(config.drift, kept, reference.parts, reference.drifted)
     if config.drift is not None:
         gates.append(judge_drift(config.drift, columns, reference.words, reference.why_open))
     content = pack_distributions(kept, columns, reference.parts)
@@ -97,6 +99,32 @@ def judge_gates(prepared: Prepared, verdict: Verdict, target: Outputs, record: R
         "columns": [_measures(column) for column in columns],
     }
     return Gating(gates=tuple(gates), distributions=summary, content=content)
+
+
+def check_reference(prepared: Prepared, target: Outputs) -> None:
+    """Refuse a drift gate that could never judge, before anything is scored.
+
+    Raises:
+        ConfigError: The job has published no run of the id that it names, or that run has no distributions.
+        ModelError: No model of the job has a reference.
+    """
+    config = prepared.job.config.gates.drift
+    if config is None or config.reference == "runs":
+        return
+    if config.reference == "model":
+        why = _reference_of_models(prepared).why_open
+        if why:
+            raise ModelError(f"gates.drift.reference: {why}.")
+        return
+    records = target.ledger.records({"run_id": [config.reference]})
+    if not any(record["kind"] in PUBLISHING for record in records):
+        raise ConfigError(
+            f"gates.drift.reference: expected a run that job {prepared.job.config.job} has published; "
+            f"found none of the id {config.reference}. `batchscore runs` lists them."
+        )
+    why = _reference_run(target, config.reference).why_open
+    if why:
+        raise ConfigError(f"gates.drift.reference: {why}. Name another run.")
 
 
 def pack_distributions(
@@ -149,15 +177,23 @@ def _find_reference(
         return _reference_run(target, config.reference)
     before = [a.current for name, a in sorted(accounts.items()) if name < interval and a.current]
     counted = [one for one in before if (one.get("distributions") or {}).get("sha256")][-config.last :]
-    files = [found for one in counted if (found := target.read_distributions(one)) is not None]
+    read = [(one, found) for one in counted if (found := target.read_distributions(one)) is not None]
+    files = [found for _, found in read]
+    drifted = [_drifted(one) for one, _ in read]
     words = f"the {len(files)} published interval{'s' if len(files) != 1 else ''} before it"
     parts = [unpack_distributions(found["distributions"]) for found in files]
     if config.threshold is None and len(parts) < FEWEST:
-        why = f"{words} say too little of how much intervals differ; {FEWEST} are needed"
-        return _Reference(words=words, parts=parts, why_open=why)
+        why = f"{len(parts)} published before it, where {FEWEST} intervals are needed to see how much they differ"
+        return _Reference(words=words, parts=parts, drifted=drifted, why_open=why)
     if not parts:
         return _Reference(words=words, why_open="no published interval before this one has distributions")
-    return _Reference(words=words, parts=parts)
+    return _Reference(words=words, parts=parts, drifted=drifted)
+
+
+def _drifted(record: Mapping[str, Any]) -> set[tuple[str, str]]:
+    """Columns that were beyond their threshold in a run that was published all the same."""
+    columns = (record.get("distributions") or {}).get("columns") or ()
+    return {(one["place"], one["column"]) for one in columns if one.get("over")}
 
 
 def _reference_of_models(prepared: Prepared) -> _Reference:

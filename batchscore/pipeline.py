@@ -11,7 +11,7 @@ from batchscore.challengers import compare_scores, write_challenge
 from batchscore.config import Job
 from batchscore.errors import BatchscoreError, InputError, IntervalBlocked, ModelError, RunHeld, RunSuperseded
 from batchscore.failures import retell
-from batchscore.gating import judge_gates
+from batchscore.gating import check_reference, judge_gates
 from batchscore.hooks import reached
 from batchscore.intervals import Interval
 from batchscore.judging import Verdict, judge_stage, stop_reason
@@ -130,6 +130,7 @@ def _run(
         if standing.action in REFUSALS:
             raise REFUSALS[standing.action](standing.message)
         _check_skew(prepared)
+        check_reference(prepared, target)
         reached("plan.pinned")
         target.prepare_tables(prepared)
     with attempt.step("keys"):
@@ -137,7 +138,7 @@ def _run(
         reached("keys.checked")
     settlement.material = prepared.key_material
     settlement.claim(attempt.run_id)
-    with attempt.step("score", prepared.input.rows_at_most):
+    with attempt.step("score", _known_rows(prepared)):
         settlement.note("started")
         reached("stage.noted")
         scan = choose_scan(spark, prepared)
@@ -236,6 +237,11 @@ def _judged(spark: SparkSession, run_id: str, verdict: Verdict, stage: Stage) ->
         "runtime": {**verdict.runtime, "spark_jobs": jobs},
         "tables": {"stage": stage.location},
     }
+
+
+def _known_rows(prepared: Prepared) -> int | None:
+    pinned = prepared.input
+    return pinned.rows if pinned.rows is not None else pinned.rows_at_most if pinned.whole else None
 
 
 def _check_keys(job: Job, prepared: Prepared) -> None:

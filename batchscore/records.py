@@ -150,6 +150,13 @@ def show_scan(scan: Mapping[str, Any]) -> str | None:
     return f"rows read by {who}{pages}{left}"
 
 
+def gate_word(gate: Mapping[str, Any]) -> str:
+    """PASS, OPEN where a gate could not judge, or what its failure means: HOLD, WARN, INFO."""
+    if gate["verdict"] != "fail":
+        return str(gate["verdict"]).upper()
+    return {"hold": "HOLD", "warn": "WARN", "record": "INFO"}[gate["on_fail"]]
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GateVerdict:
     """The verdict of one gate on a whole run.
@@ -247,7 +254,7 @@ class RunRecord(Shown):
             [(name, value) for name, value in facts if value not in (None, "", {})],
             (
                 ("set aside, by reason", ("reason", "rows"), list(self.reasons.items())),
-                ("gates", ("gate", "verdict", "found"), [[g["gate"], g["verdict"], g["found"]] for g in self.gates]),
+                ("gates", ("gate", "verdict", "found"), [[g["gate"], gate_word(g), g["found"]] for g in self.gates]),
                 *self._comparison(),
                 ("checks", CHECK_COLUMNS, check_lines(self.checks)),
             ),

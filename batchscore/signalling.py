@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from batchscore.attempts import Progress
 from batchscore.config import Job, SignalsConfig
-from batchscore.errors import BatchscoreError
+from batchscore.errors import BatchscoreError, WriteError
+from batchscore.failures import reason_of
 from batchscore.lineups import members_of
 from batchscore.outputs import Outputs
 from batchscore.records import RunRecord, to_dict
@@ -17,9 +19,11 @@ from batchscore.redaction import redact
 from batchscore.references import resolve, resolve_path, resolve_sqlite
 from batchscore.report.pages import render_run
 from batchscore.tables.locations import qualify, write_file
+from batchscore.tables.locks import local_path
 
 _SQLITE = re.compile(r"sqlite:///(/.*)")
 _PARENT = {"run": "parentRunId", "job": "parentJobName", "namespace": "parentJobNamespace"}
+_GRACE_S = 1.0  # for what keeps its own time limit to say so
 _Action = Callable[[], object]
 
 
@@ -34,24 +38,46 @@ def tell_of(target: Outputs, record: RunRecord, progress: Progress) -> None:
     signals = target.job.config.signals
     if signals == SignalsConfig():
         return
+    progress("signals")
     plain = to_dict(record)
-    page = render_run(plain, target.read_distributions(plain), target.locations())
-    for name, action in _actions(target, signals, plain, page):
+    for name, action in _actions(target, signals, plain):
+        fault = _try_within(action, signals.timeout_s)
+        if fault:
+            progress(f"warning: signals.{name}: the run stands as it is, but was not told there: {redact(fault)}")
+
+
+def _try_within(action: _Action, seconds: float) -> str:
+    """Do something for so many seconds at most; what went wrong, or nothing.
+
+    Whatever has not ended by then goes on in a thread that ends with the process at the latest: a server that sends
+    a byte now and then keeps a client's own time limit from ever being reached.
+    """
+    fault: list[str] = []
+
+    def attempt() -> None:
         try:
             action()
         except Exception as error:
-            said = str(error) if isinstance(error, (BatchscoreError, OSError)) else ""
-            text = redact(f"{type(error).__name__}{f': {said}' if said else ''}")
-            progress(f"warning: signals.{name}: the run stands, but was not told there: {text}")
+            fault.append(_describe(error))
+
+    worker = threading.Thread(target=attempt, name="batchscore-signal", daemon=True)
+    worker.start()
+    worker.join(seconds + _GRACE_S)
+    return f"no end within {seconds:g} s" if worker.is_alive() else "".join(fault)
 
 
-def _actions(
-    target: Outputs, signals: SignalsConfig, record: Mapping[str, Any], page: str
-) -> Iterator[tuple[str, _Action]]:
+def _describe(error: Exception) -> str:
+    if isinstance(error, WriteError) and error.__cause__ is not None:  # whose own text is about scores
+        return reason_of(error.__cause__)
+    said = str(error) if isinstance(error, (BatchscoreError, OSError)) else ""
+    return f"{type(error).__name__}{f': {said}' if said else ''}"
+
+
+def _actions(target: Outputs, signals: SignalsConfig, record: Mapping[str, Any]) -> Iterator[tuple[str, _Action]]:
     if signals.reports is not None:
-        yield "reports", lambda: _write_page(target, record, page)
+        yield "reports", lambda: _write_page(target, record)
     if signals.mlflow is not None:
-        yield "mlflow", lambda: _log_run(target.job, record, page)
+        yield "mlflow", lambda: _log_run(target, record)
     if signals.prometheus is not None:
         yield "prometheus", lambda: _write_figures(target, record)
     if signals.openlineage is not None:
@@ -60,15 +86,28 @@ def _actions(
         yield f"webhooks[{place}]", lambda place=place: _call_webhook(target.job, place, record)  # type: ignore[misc]
 
 
-def _write_page(target: Outputs, record: Mapping[str, Any], page: str) -> None:
+def _page(target: Outputs, record: Mapping[str, Any]) -> str:
+    return render_run(record, target.read_distributions(record), target.locations())
+
+
+def _write_page(target: Outputs, record: Mapping[str, Any]) -> None:
     folder = resolve_path(str(target.job.config.signals.reports), target.job.folder).rstrip("/")
     name = f"{record['job']}-{record['run_id']}.html"
-    write_file(target.spark, qualify(target.spark, f"{folder}/{name}"), page.encode())
+    place, page = qualify(target.spark, f"{folder}/{name}"), _page(target, record)
+    local = local_path(place)
+    if local is None:
+        write_file(target.spark, place, page.encode())
+    else:
+        local.parent.mkdir(parents=True, exist_ok=True)
+        partial = local.with_name(f".{local.name}.partial")
+        partial.write_text(page, encoding="utf-8")
+        partial.replace(local)
 
 
-def _log_run(job: Job, record: Mapping[str, Any], page: str) -> None:
+def _log_run(target: Outputs, record: Mapping[str, Any]) -> None:
     from batchscore.models.runs import log_run  # noqa: PLC0415 - mlflow takes seconds to import
 
+    job = target.job
     signals = job.config.signals
     uri = resolve_sqlite(str(job.config.registry.uri), job.folder)
     local = _SQLITE.match(uri)
@@ -76,7 +115,7 @@ def _log_run(job: Job, record: Mapping[str, Any], page: str) -> None:
     experiment = signals.mlflow.experiment
     folder = Path(local[1]).parent / "artifacts" / experiment if local else None
     models = members_of(record["model"]) if record.get("model") else []
-    log_run(record, models, page, experiment, uri, folder, signals.timeout_s)
+    log_run(record, models, _page(target, record), experiment, uri, folder, signals.timeout_s)
 
 
 def _write_figures(target: Outputs, record: Mapping[str, Any]) -> None:

@@ -1,16 +1,24 @@
-"""The Python API of what comes after scoring: reports of runs and jobs, and how good scores were."""
+"""The Python API of what comes after scoring: reports, staged rows of held runs, and how good scores were."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from batchscore.api import JobOrPath, find_range, load, spark_session
 from batchscore.config import Format
+from batchscore.decisions import read_stage_note
 from batchscore.errors import ConfigError
 from batchscore.evaluation import THRESHOLDS, Evaluation, Kind, Question, evaluate_scores
 from batchscore.failures import retell
+from batchscore.ledger import find_run
+from batchscore.outputs import open_outputs
 from batchscore.reporting import WrittenReport, report_index, report_run
+from batchscore.tables.stage import read_stage, stage_from_dict
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
 
 
 def write_report(job: JobOrPath, run_id: str = "latest", out: str | None = None) -> WrittenReport:
@@ -48,6 +56,26 @@ def write_index(
     _write_pages(files)
     title = f"index of {', '.join(job.config.job for job in loaded)}"
     return WrittenReport(title=title, files=tuple(str(file) for file in files), runs=len(files) - 1)
+
+
+def staged(job: JobOrPath, run_id: str, outcome: Literal["scored", "quarantined"] = "scored") -> DataFrame:
+    """The staged rows of a run that is held, or that failed after scoring: to be looked at before somebody decides.
+
+    Args:
+        job: The job or its file.
+        run_id: The run's id, the beginning of it, or `latest`.
+        outcome: `scored`: the rows that would be published; `quarantined`: those that were set aside, with reasons.
+
+    Raises:
+        ConfigError: There is no such run, or it has no staged rows.
+    """
+    job = load(job)
+    spark = spark_session(job)
+    target = open_outputs(spark, job)
+    target.ledger.repair()
+    found = str(find_run(target.ledger, run_id)["run_id"])
+    note = read_stage_note(target, found)
+    return read_stage(spark, stage_from_dict(target.stages.location(found), note["stage"]), outcome)
 
 
 def evaluate(

@@ -30,12 +30,14 @@ STEPS = {
     "quarantine": "writing quarantined rows",
     "scores": "committing scores",
     "read-back": "reading the log back",
+    "signals": "telling others of the run",
     "audit": "writing the audit record",
 }
 LOG_FORMS = ("text", "json")
 _LIVE_S, _LINES_S = 0.5, 30.0  # how often tasks are counted, for a bar and for plain lines
 _SHOWN_FROM_S = 2.0  # a rate from less is none
 _json_errors = False
+_last_context: dict[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +145,8 @@ class JsonTeller(Teller):
         known = {name: str(value) for name, value in context.items() if value is not None}
         if step in STEPS:
             known["step"] = str(step)
+        if "run_id" in known:
+            _last_context.update({name: known[name] for name in ("job", "interval", "run_id", "step") if name in known})
         log_line(level, STEPS.get(step, str(step)), known)
 
 
@@ -219,7 +223,7 @@ def log_line(level: str, text: str, context: dict[str, str], exception: dict[str
 def tell_error(text: str, error: BaseException) -> None:
     """An error in the form that the command's progress has."""
     if _json_errors:
-        log_line("ERROR", text, {}, {"class": type(error).__name__, "msg": text})
+        log_line("ERROR", text, dict(_last_context), {"class": type(error).__name__, "msg": text})
     else:
         click.echo(f"error: {text}", err=True)
 
@@ -239,6 +243,7 @@ def show_progress(
     """
     global _json_errors  # noqa: PLW0603 - the command line has one command a process
     _json_errors = log == "json"
+    _last_context.clear()
     if quiet or (as_json and "PYSPARK_GATEWAY_PORT" in os.environ):
         yield Teller()
         return

@@ -37,8 +37,10 @@ def command(
         found.write_figures(prometheus)
     if found.gaps:
         shown = ", ".join(f"{state} {count}" for state, count in found.counts.items() if state not in ("done", "stale"))
+        held = any(one.state == "held" for one in found.gaps)
+        decide = " What is held waits for `batchscore publish` or `batchscore discard`." if held else ""
         first = ", ".join(one.interval.label for one in found.gaps[:5])
         raise StatusGaps(
             f"status {found.job}: {len(found.gaps)} of {len(found.intervals)} intervals are not published ({shown}); "
-            f"the first: {first}. `batchscore backfill {config} --only missing` runs what is missing."
+            f"the first: {first}. `batchscore backfill {config} --only missing` runs what is missing.{decide}"
         )

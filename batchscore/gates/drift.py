@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from batchscore.config import DriftGateConfig
-from batchscore.kernel.distributions import OTHERS, Distribution, edges_of
+from batchscore.kernel.distributions import HASHES, OTHERS, Distribution, edges_of
 from batchscore.measures import jensen_shannon, kolmogorov_smirnov, population_stability_index
 from batchscore.records import GateVerdict
 
 BINS = 10
 FEWEST = 7  # intervals; fewer say nothing of how much days differ
 SINGLE = 0.25  # the most where the reference is one distribution: a PSI above it is commonly called a major shift
+NEW_NORMAL = 0.25  # share of a reference's intervals that had drifted, from which they count like the others
 DRAWS = 500
 NAMED = 5  # columns that a verdict names
 _TINY = 1e-300  # the bucket of 0 holds the smallest numbers that there are, too
@@ -70,7 +71,10 @@ class ColumnDrift:
 
 
 def measure_drift(
-    config: DriftGateConfig | None, found: Distributions, references: Sequence[Distributions]
+    config: DriftGateConfig | None,
+    found: Distributions,
+    references: Sequence[Distributions],
+    drifted: Sequence[Collection[tuple[str, str]]] = (),
 ) -> list[ColumnDrift]:
     """How far each column is from the reference, the furthest first: by share of its threshold, or else by PSI.
 
@@ -78,11 +82,21 @@ def measure_drift(
         config: The gate, if there is one.
         found: The run's distributions.
         references: One for each interval of the reference, or the only one.
+        drifted: Of each, the columns (place and name) that had drifted beyond their threshold themselves. Such an
+            interval is left out for that column, until a quarter of the reference is like it: how things are then.
     """
+    marks = drifted or [()] * len(references)
     chosen = []
     for place, columns in found.items():
         for name, distribution in columns.items():
-            parts = [known[place][name] for known in references if _has(known, place, name, distribution.kind)]
+            held = [
+                (known[place][name], (place, name) in mark)
+                for known, mark in zip(references, marks, strict=True)
+                if _has(known, place, name, distribution.kind)
+            ]
+            parts = [part for part, apart in held if not apart]
+            if len(parts) < FEWEST or len(parts) <= (1 - NEW_NORMAL) * len(held):
+                parts = [part for part, _ in held]
             if distribution.rows and parts:
                 gate = config if _is_chosen(config, name) else None
                 chosen.append(_measure(gate, place, name, distribution, parts))
@@ -145,7 +159,8 @@ def bin_together(parts: Sequence[Distribution], found: Distribution) -> tuple[np
 
     Numbers: ten bins with about equal shares of the reference, made of whole buckets; a number beyond the reference's
     belongs to the outermost bin, one in a gap to the bin above. Categories: one bin each, and one for all that the
-    reference does not name. Null and NaN have a bin of their own, the last, where there are any.
+    reference does not name; where there are too many to name, a bin for each hash. Null and NaN have a bin of their
+    own, the last, where there are any.
 
     Args:
         parts: The reference's distributions.
@@ -222,6 +237,8 @@ def _bin_numbers(everyone: Sequence[Distribution]) -> tuple[np.ndarray, list[str
 
 
 def _bin_categories(everyone: Sequence[Distribution]) -> tuple[np.ndarray, list[str]]:
+    if any(one.values is None for one in everyone) and all(len(one.hashed) for one in everyone):
+        return np.stack([one.hashed for one in everyone]), [f"hash {place}" for place in range(HASHES)]
     names = sorted({name for one in everyone[:-1] for name in one.values or {} if name != OTHERS})
     table = np.zeros((len(everyone), len(names) + 1), dtype=np.int64)
     for row, one in zip(table, everyone, strict=True):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 MOST_BUCKETS = 512
-MOST_VALUES = 1000  # distinct categories; where there are more, only rows are counted
+MOST_VALUES = 1000  # distinct categories; where there are more, they are told apart by a hash alone
+HASHES = 64
 OTHERS = "(others)"
 FINEST = 20  # low bits of a double that never matter
 _ORDER = np.int64(0x7FFF_FFFF_FFFF_FFFF)
@@ -34,6 +36,7 @@ class Distribution:
         keys: [n] buckets in use, rising: the bits of a double, in the order of the numbers, without the low ones.
         counts: [n] rows in each.
         values: Category to rows; None once there were more than `MOST_VALUES`.
+        hashed: [HASHES] rows by a hash of their category; empty for numbers.
     """
 
     rows: int = 0
@@ -43,6 +46,7 @@ class Distribution:
     keys: np.ndarray = field(default_factory=lambda: _EMPTY)
     counts: np.ndarray = field(default_factory=lambda: _EMPTY)
     values: dict[str, int] | None = field(default_factory=dict)
+    hashed: np.ndarray = field(default_factory=lambda: _EMPTY)
 
     def add(self, array: pa.Array, weight: int = 1) -> None:
         """Count the values of a batch, each for so many rows."""
@@ -52,10 +56,13 @@ class Distribution:
         held = array.drop_null() if array.null_count else array
         if self.kind == "numeric":
             self._add_numbers(to_doubles(held), weight)
-        elif self.values is not None:
+        else:
             found = pc.value_counts(held.cast(pa.string()))
-            pairs = zip(found.field("values").to_pylist(), found.field("counts").to_pylist(), strict=True)
-            self._add_values({value: weight * count for value, count in pairs})
+            values, counts = found.field("values").to_pylist(), weight * found.field("counts").to_numpy()
+            places = np.fromiter((zlib.crc32(value.encode()) % HASHES for value in values), np.int64, len(values))
+            self._add_hashed(np.bincount(places, counts, HASHES).astype(np.int64))
+            if self.values is not None:
+                self._add_values(dict(zip(values, counts.tolist(), strict=True)))
 
     def merge(self, other: Distribution) -> None:
         """Add what another task counted of the same column."""
@@ -67,6 +74,7 @@ class Distribution:
         elif self.values is not None:
             self._add_values(other.values)
         self._add_buckets(other.keys, other.counts, other.shift)
+        self._add_hashed(other.hashed)
 
     def coarsen(self, shift: int) -> tuple[np.ndarray, np.ndarray]:
         """Keys and counts as they are with a larger `shift`."""
@@ -74,7 +82,7 @@ class Distribution:
 
     def condensed(self, buckets: int) -> Distribution:
         """The same distribution in at most so many buckets, but two."""
-        made = Distribution(self.rows, self.nulls, self.kind, self.shift, self.keys, self.counts, self.values)
+        made = replace(self)
         made._narrow(buckets)
         return made
 
@@ -111,7 +119,7 @@ class Distribution:
             steps = np.diff(self.keys, prepend=np.int64(0))  # short numbers, since keys are long ones
             plain |= {"shift": self.shift, "steps": steps.tolist(), "counts": self.counts.tolist()}
         if self.kind == "categorical":
-            plain["values"] = self.values
+            plain |= {"values": self.values, "hashed": self.hashed.tolist()}
         return plain
 
     @staticmethod
@@ -125,6 +133,7 @@ class Distribution:
             keys=np.cumsum(np.asarray(plain.get("steps", ()), dtype=np.int64)),
             counts=np.asarray(plain.get("counts", ()), dtype=np.int64),
             values=plain.get("values", {}),
+            hashed=np.asarray(plain.get("hashed", ()), dtype=np.int64),
         )
 
     def _add_numbers(self, numbers: np.ndarray, weight: int) -> None:
@@ -152,6 +161,10 @@ class Distribution:
         while len(self.keys) > max(most, 2):  # one for each sign stay
             self.shift += 1
             self.keys, self.counts = _join(self.keys >> 1, self.counts)
+
+    def _add_hashed(self, hashed: np.ndarray) -> None:
+        if len(hashed):
+            self.hashed = hashed + self.hashed if len(self.hashed) else hashed
 
     def _add_values(self, found: Mapping[str, int]) -> None:
         held = self.values or {}

@@ -10,6 +10,7 @@ from batchscore.loading.faults import Finding, Path
 
 _RUN = re.compile(r"\d{8}T\d{6}-[0-9a-f]{8}\Z")
 _SAME = ("on_fail",)
+FEWEST_INTERVALS = 7  # as the drift gate needs them
 
 
 def find_gate_faults(job: JobConfig) -> Iterator[Finding]:
@@ -67,6 +68,9 @@ def _check_drift(job: JobConfig, drift: DriftGateConfig, made: tuple[str, ...]) 
         yield Finding((*where, "reference"), "bad-value", expected, ("runs", "model"))
     if drift.last < 1:
         yield Finding((*where, "last"), "out-of-range", "expected 1 or more intervals")
+    elif drift.reference == "runs" and drift.threshold is None and drift.last < FEWEST_INTERVALS:
+        needs = f"expected {FEWEST_INTERVALS} or more, to see how much intervals differ; or set `threshold`"
+        yield Finding((*where, "last"), "out-of-range", needs, reads=((*where, "threshold"),))
     if drift.threshold is not None and drift.threshold <= 0:
         yield Finding((*where, "threshold"), "out-of-range", "expected more than 0")
     if drift.deviations <= 0:

@@ -67,16 +67,24 @@ def histograms(found: Distribution, reference: Distribution | None) -> tuple[lis
     Returns:
         [BINS + 1] edges, [BINS] shares of the run, [BINS] of the reference; all empty where there are no numbers.
     """
-    both = [one for one in (found, reference) if one is not None and len(one.keys)]
-    ends = [end for one in both for end in one.quantiles((_TAIL, 1 - _TAIL)) or [] if np.isfinite(end)]
+    both = [_finite(one) for one in (found, reference) if one is not None]
+    ends = [end for one in both for end in one.quantiles((_TAIL, 1 - _TAIL)) or []]
     if not len(found.keys) or not ends:
         return [], [], []
     low, high = min(ends), max(ends)
     if low == high:
         low, high = low - 0.5, high + 0.5
     edges = np.linspace(low, high, BINS + 1)
-    shares = [_spread(one, edges) if one is not None and len(one.keys) else [] for one in (found, reference)]
+    sides = [None if one is None else _finite(one) for one in (found, reference)]
+    shares = [_spread(one, edges) if one is not None and len(one.keys) else [] for one in sides]
     return edges.tolist(), shares[0], shares[1]
+
+
+def _finite(one: Distribution) -> Distribution:
+    """A distribution without the buckets that hold infinities, for which a chart has no place."""
+    low, high = edges_of(one.keys, one.shift)
+    kept = np.isfinite(low) & np.isfinite(high)
+    return Distribution(one.rows, one.nulls, one.kind, one.shift, one.keys[kept], one.counts[kept], one.values)
 
 
 def _spread(one: Distribution, edges: np.ndarray) -> list[float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import calendar
+import re
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
@@ -12,6 +13,7 @@ from batchscore.rendering import show
 from batchscore.report.charts import line_path
 
 STATES = ("done", "stale", "held", "failed", "missing", "blocked")
+_TOLD = re.compile(r"run (\S+): ")
 NEWEST_RUNS = 20
 MOST_MONTHS = 24
 MOST_CELLS = 400
@@ -53,7 +55,8 @@ def view_job(
 
 def _cell(one: Mapping[str, Any], links: Mapping[str, str]) -> dict[str, Any]:
     run_id = one.get("run_id") or ""
-    link = links.get(run_id) or next((to for run, to in links.items() if run in (one.get("why") or "")), "")
+    told = _TOLD.match(one.get("why") or "")  # of one that is held or failed, the run that is
+    link = links.get(told[1] if told else run_id, "")
     return {"label": one["interval_label"], "state": one["state"], "why": one.get("why") or "", "link": link}
 
 

@@ -8,13 +8,14 @@ from typing import Any
 
 from batchscore.kernel.distributions import Distribution
 from batchscore.lineups import members_of
-from batchscore.records import show_model, show_scan
+from batchscore.records import gate_word, show_model, show_scan
 from batchscore.rendering import show
 from batchscore.report.charts import HEIGHT, WIDTH, histograms, outline_path, share_path
 from batchscore.results import CHECK_COLUMNS, check_lines, verdict_word
 
 LONGEST_BAR = 100.0
 MOST_BINS = 30
+STEPS = ("repair", "plan", "keys", "score", "judge", "publish", "audit")
 MEASURES = ("psi", "jensen_shannon", "kolmogorov_smirnov")
 CHART = {"width": WIDTH, "height": HEIGHT}
 
@@ -29,7 +30,7 @@ def view_run(record: Mapping[str, Any], kept: Mapping[str, Any] | None, places: 
     """
     counts, kept = record.get("counts") or {}, kept or {}
     return {
-        "record": {name: record.get(name) for name in ("status", "reason", "error", "error_type")},
+        "record": {name: record.get(name) for name in ("status", "run_id", "reason", "error", "error_type")},
         "title": f"{record['job']} · {record.get('interval_label', '')}",
         "model": show_model(record.get("model")),
         "scan": show_scan(record.get("scan") or {}),
@@ -44,20 +45,13 @@ def view_run(record: Mapping[str, Any], kept: Mapping[str, Any] | None, places: 
         "columns": _columns(record, kept),
         "reference": (record.get("distributions") or {}).get("reference"),
         "sample_share": (record.get("distributions") or {}).get("sample_share"),
-        "stages": bars(record.get("timings_s") or {}, sort=False),
+        "stages": bars(_in_order(record.get("timings_s") or {}), sort=False),
         "runtime": _runtime(record.get("runtime") or {}),
         "workers": _workers(record.get("runtime") or {}),
         "challenger": _challenger(record.get("challenger") or {}),
         "lineage": _lineage(record, places),
         "chart": CHART,
     }
-
-
-def gate_word(gate: Mapping[str, Any]) -> str:
-    """PASS, OPEN, HOLD, WARN or INFO."""
-    if gate["verdict"] != "fail":
-        return str(gate["verdict"]).upper()
-    return {"hold": "HOLD", "warn": "WARN", "record": "INFO"}[gate["on_fail"]]
 
 
 def bars(values: Mapping[str, float], *, sort: bool = True) -> list[dict[str, Any]]:
@@ -68,6 +62,12 @@ def bars(values: Mapping[str, float], *, sort: bool = True) -> list[dict[str, An
         {"name": name, "value": value, "text": show(value), "long": round(LONGEST_BAR * value / most, 1) if most else 0}
         for name, value in pairs
     ]
+
+
+def _in_order(timings: Mapping[str, float]) -> dict[str, float]:
+    """Steps as a run takes them; the audit's canonical JSON has them by name."""
+    known = {name: place for place, name in enumerate(STEPS)}
+    return dict(sorted(timings.items(), key=lambda item: known.get(item[0], len(STEPS))))
 
 
 def _seconds(record: Mapping[str, Any]) -> float | None:

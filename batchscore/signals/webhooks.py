@@ -114,11 +114,12 @@ def _post(url: str, body: Mapping[str, Any], ends: float) -> None:
     if left <= 0:
         raise _PassingError("no answer in time")
     try:
-        answer = requests.post(url, json=body, timeout=left, allow_redirects=False)
+        answer = requests.post(url, json=body, timeout=left, allow_redirects=False, stream=True)
     except (requests.ConnectionError, requests.Timeout) as error:
         raise _PassingError(f"no answer ({type(error).__name__})") from error
     except requests.RequestException as error:
         raise OSError(f"{type(error).__name__}") from error
+    answer.close()  # nobody reads what it says
     if answer.status_code in _TRANSIENT:
         raise _PassingError(f"HTTP {answer.status_code}")
     if not 200 <= answer.status_code < 300:  # a redirect is not followed: it may lead anywhere

@@ -127,8 +127,9 @@ REFUSED: list[tuple[type[Exception], str, dict[str, Any]]] = [
     (ConfigError, "--label: expected true or false, or 1 or 0; found 270 rows", {"label": "size", "kind": "binary"}),
     (ConfigError, "--score: expected one of the columns p; found q", {"score": "q"}),
     (ConfigError, "--by nothing: expected a column of the scores; they have id,", {"by": "nothing"}),
-    (ConfigError, "--by id: expected at most 200 segments; found ", {"by": "id"}),
+    (ConfigError, "--by id: expected at most 200 segments; found more", {"by": "id"}),
     (ConfigError, "expected both, or neither", {"start": "2013-10-01"}),
+    (ConfigError, "--threshold 7: expected a number from 0 to 1", {"thresholds": [7.0]}),
 ]
 
 

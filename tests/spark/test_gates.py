@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pytest
 from onnx_models import make_classifier
 from small_job import SmallJob, expectation, make_small_job, row
 
-from batchscore.errors import ChecksFailed, ConfigError
+from batchscore.errors import ChecksFailed, ConfigError, ModelError
 from batchscore.gating import unpack_distributions
 from batchscore.republish import override_held
 from batchscore.training import log_model
+from batchscore.watching import staged
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -91,6 +92,7 @@ def test_distributions_are_kept_and_later_runs_compared_with_them(small: SmallJo
     assert [(one["column"], one["over"]) for one in columns] == [("a", True), ("p", True), ("ratio", False)]
     assert columns[0]["kolmogorov_smirnov"] > 0.8  # the outermost bin takes what lies beyond it
     assert gates_of(held)["drift"][1].startswith(f"2 of 3 columns drifted from run {first.run_id}: a PSI ")
+    assert staged(small.file, held.run_id).count() == 40 and staged(small.file, held.run_id, "quarantined").count() == 0
     record = override_held(small.spark, small.load(), held.run_id, "a new season")
     assert record.distributions == held.distributions
 
@@ -99,7 +101,7 @@ def test_too_few_intervals_say_nothing_of_drift(small: SmallJob) -> None:
     record = small.run(NEXT, "gates.drift={reference: runs}", force=True)
     verdict, found = gates_of(record)["drift"]
     assert verdict == "open"
-    assert found == "the 1 published interval before it say too little of how much intervals differ; 7 are needed"
+    assert found == "1 published before it, where 7 intervals are needed to see how much they differ"
     assert {one["column"] for one in record.distributions["columns"]} == {"a", "ratio", "p"}
 
 
@@ -121,11 +123,13 @@ def test_a_model_brings_its_reference(small: SmallJob, spark: SparkSession) -> N
     verdict, found = gates_of(held)["drift"]
     assert (held.status, verdict) == ("held", "fail")
     assert found.startswith(f"1 of 2 columns drifted from the reference of referenced/{version}: a PSI ")
-    without: Any = small.run(DAY, "gates.drift={reference: model}", force=True)
-    assert gates_of(without)["drift"] == (
-        "open",
-        "no model of the job has a reference; log it with `log_model(..., reference=ROWS)`",
-    )
+    with pytest.raises(ModelError, match=r"gates\.drift\.reference: no model of the job has a reference; log it with"):
+        small.run(DAY, "gates.drift={reference: model}", force=True)
+
+
+def test_a_reference_that_is_none_is_refused_before_anything_is_scored(small: SmallJob) -> None:
+    with pytest.raises(ConfigError, match="expected a run that job small has published; found none of the id 2099"):
+        small.run(DAY, "gates.drift={reference: 20990101T000000-deadbeef}", force=True)
 
 
 def test_a_reference_without_the_jobs_features_is_refused(small: SmallJob) -> None:

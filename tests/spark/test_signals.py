@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -187,6 +189,41 @@ def test_what_cannot_be_told_is_a_warning(small: SmallJob, signal: str, warning:
     name, _, said = warning.partition(": .*")
     assert f"warning: {name.rstrip(': ')}: the run stands, but was not told there: " in text and said in text
     assert "secret-path" not in text
+
+
+def test_a_server_that_never_ends_its_answer_holds_nobody_up(small: SmallJob) -> None:
+    class Dripping(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.send_response(200)
+            self.end_headers()
+            with suppress(OSError):
+                while True:
+                    self.wfile.write(b".")
+                    time.sleep(0.2)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    http = ThreadingHTTPServer(("127.0.0.1", 0), Dripping)
+    http.daemon_threads = True
+    thread = threading.Thread(target=http.serve_forever, daemon=True)
+    thread.start()
+    address = f"http://127.0.0.1:{http.server_address[1]}"
+    told, started = Told(), time.monotonic()
+    sets = (f"signals.webhooks=[{{url: '{address}', on: [published]}}]", f"signals.openlineage={{url: '{address}'}}")
+    record = small.run(DAY, *sets, "signals.timeout_s=2", force=True, progress=told)
+    took = time.monotonic() - started - sum(record.timings_s.values())
+    http.shutdown()
+    http.server_close()
+    assert record.status == "published" and took < 10
+    assert all("no end within 2 s" in text or "openlineage" in text for text in told)
+
+
+def test_a_missing_secret_is_a_warning(small: SmallJob) -> None:
+    told = Told()
+    small.run(DAY, "signals.webhooks=[{url: '${env:NO_SUCH_HOOK}', on: [published]}]", force=True, progress=told)
+    assert len(told) == 1 and "webhooks[0]" in told[0] and "NO_SUCH_HOOK" in told[0]
 
 
 def test_an_address_that_redirects_or_refuses_is_told_once(small: SmallJob, server: Server) -> None:

@@ -73,11 +73,14 @@ def test_any_split_of_texts_adds_up_to_the_whole(values: list[str | None], step:
     whole, split = count(values, kind=pa.string()), count(*parts, kind=pa.string())
     assert split.rows == whole.rows and split.nulls == whole.nulls
     assert (split.values or {}) == (whole.values or {})
+    assert split.hashed.tolist() == whole.hashed.tolist() or not values
+    assert whole.hashed.sum() == len(values) - whole.nulls
 
 
 def test_too_many_categories_are_not_kept() -> None:
     many = [str(i) for i in range(distributions.MOST_VALUES + 1)]
-    assert count(many, ["a"], kind=pa.string()).values is None
+    whole = count(many, ["a"], kind=pa.string())
+    assert whole.values is None and whole.hashed.sum() == len(many) + 1
     assert count(["a"], many, kind=pa.string()).rows == len(many) + 1
 
 

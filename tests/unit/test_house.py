@@ -60,6 +60,7 @@ PUBLIC = [
     "scores",
     "show",
     "spark_session",
+    "staged",
     "status",
     "suggest",
     "training_set",

@@ -65,6 +65,10 @@ CASES: dict[str, tuple[str, Expected]] = {
             ("out-of-range", 6, "`gates.drift.deviations`: expected more than 0"),
         ],
     ),
+    "too few intervals to resample": (
+        make_text(gates="gates: {drift: {last: 6}}"),
+        [("out-of-range", 6, "`gates.drift.last`: expected 7 or more, to see how much intervals differ; or set")],
+    ),
     "drift of a column that is none": (
         make_text(
             features="features: {columns: [{name: temp}]}",

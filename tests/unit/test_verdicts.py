@@ -165,6 +165,33 @@ def test_drift(changes: dict[str, Any], intervals: int, verdict: str, found: str
     assert (one.verdict, one.found[: len(found)]) == (verdict, found)
 
 
+def test_an_interval_that_had_drifted_does_not_widen_what_may_be() -> None:
+    chance = np.random.default_rng(7)
+    before = days(28, 900)
+    before[5]["features"]["steady"] = numbers(chance.normal(1.5, 1, 900))
+    found = {"features": {"steady": numbers(chance.normal(0.7, 1, 900))}}
+    marks: list[set[tuple[str, str]]] = [set() for _ in before]
+    assert not measure_drift(DriftGateConfig(), found, before, marks)[0].over
+    marks[5] = {("features", "steady")}
+    (one,) = measure_drift(DriftGateConfig(), found, before, marks)
+    assert one.over and one.reference_rows == 27 * 900
+    for place in range(7):  # a quarter: how things are now
+        marks[place] = {("features", "steady")}
+    assert measure_drift(DriftGateConfig(), found, before, marks)[0].reference_rows == 28 * 900
+
+
+def test_more_categories_than_can_be_named_are_compared_by_hashes() -> None:
+    many = [f"r{i}" for i in range(1100)]
+    before = [{"features": {"u": texts(["u0"] * 1000 + ["u1"] * 300 + many[d : d + 990])}} for d in range(8)]
+    same = {"features": {"u": texts(["u0"] * 1000 + ["u1"] * 300 + many[:1030])}}
+    moved = {"features": {"u": texts(["u0"] * 300 + ["u1"] * 1000 + many[:1030])}}
+    config = DriftGateConfig(reference="model")
+    for found, over in ((same, False), (moved, True)):
+        assert found["features"]["u"].values is None
+        (one,) = measure_drift(config, found, before)
+        assert (one.over, len(one.bins)) == (over, 64)
+
+
 def test_a_column_of_another_kind_or_without_rows_is_not_compared() -> None:
     found = {"features": {"a": texts(["x"]), "b": numbers([]), "c": numbers([1.0])}}
     reference = {"features": {"a": numbers([1.0]), "b": numbers([1.0])}}
