@@ -95,7 +95,14 @@ def test_a_second_redrive_moves_none_and_writes_nothing(small: SmallJob) -> None
     assert "pass_now 0" in str(again)
 
 
-POINTS = ("stage.claimed", "publish.detailed", "quarantine.written", "scores.begun", "scores.written")
+POINTS = [
+    "scores.begun",
+    "scores.written",
+    *(
+        pytest.param(point, marks=pytest.mark.slow)
+        for point in ("stage.claimed", "publish.detailed", "quarantine.written")
+    ),
+]
 
 
 @pytest.mark.parametrize("point", POINTS)

@@ -187,7 +187,7 @@ def test_what_cannot_be_told_is_a_warning(small: SmallJob, signal: str, warning:
     assert record.status == "published"
     (text,) = told
     name, _, said = warning.partition(": .*")
-    assert f"warning: {name.rstrip(': ')}: the run stands, but was not told there: " in text and said in text
+    assert f"warning: {name.rstrip(': ')}: the run stands as it is, but was not told there: " in text and said in text
     assert "secret-path" not in text
 
 
