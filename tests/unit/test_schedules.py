@@ -326,7 +326,7 @@ def test_due(config: IntervalConfig, first: str | None, now: datetime, labels: l
 
 def test_the_flights_job_is_responsible_for_2013() -> None:
     job = api.load(REPOSITORY / "configs" / "flights.yaml")
-    assert api._interval(job, "latest").label == "2013-12-31"
+    assert api.find_one(job, "latest").label == "2013-12-31"
     labels = [interval.label for interval in due_intervals(job.config.interval, None, datetime.now(UTC))]
     assert (len(labels), labels[0], labels[-1]) == (365, "2013-01-01", "2013-12-31")
 
