@@ -118,7 +118,7 @@ EXIT_CODES: tuple[tuple[int, str], ...] = (
     (6, "scoring failed"),
     (7, "the scored table was not committed"),
     (8, "the model registry cannot be reached"),
-    (9, "stored records do not verify"),
+    (9, "stored records do not verify, or a replay differs"),
     (10, "held by a gate"),
     (11, "superseded by a newer run"),
     (12, "the interval is blocked"),
