@@ -50,6 +50,17 @@ class Redrive(Shown):
         return Sheet(f"redrive {self.job}", [("rows", totals)], (("oldest first", names, lines),))
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Work:
+    """The plan for the open rows, the record of the run that readers see, its quarantined rows, and the open ones."""
+
+    prepared: Prepared
+    current: Mapping[str, Any]
+    aside: DataFrame
+    chosen: DataFrame
+    open: int
+
+
 def redrive_interval(
     spark: SparkSession,
     job: Job,
@@ -90,25 +101,15 @@ def redrive_interval(
         with attempt.step("repair"):
             target.ledger.repair()
         with attempt.step("plan"):
-            settlement.planned_version = target.scores.version()
-            generation = target.ledger.generation(interval.name)
-            account = target.ledger.account(interval.name)
-            if account.blocked is not None:
-                raise IntervalBlocked(find_standing(account, "", 0, str(interval), force=True).message)
-            if account.current is None:
-                return told
-            aside = _quarantined(target, account)
-            chosen = _open_rows(aside, job, reason, _waived(target, interval))
-            told["open"] = chosen.count()
-            if not told["open"]:
-                return told
-            prepared = _narrow(_prepare(spark, job, account, model), chosen)
-            _learn(settlement, account, prepared, generation)
+            work = _plan(settlement, interval, reason, model)
+        if work is None:
+            return told
+        told["open"] = work.open
         settlement.claim(attempt.run_id)
         with attempt.step("score", told["open"]):
             settlement.note("started")
             stage, scan = stage_interval(
-                spark, prepared, choose_scan(spark, prepared), target.stages.location(attempt.run_id)
+                spark, work.prepared, choose_scan(spark, work.prepared), target.stages.location(attempt.run_id)
             )
             attempt.learn(scan=scan)
         told["pass_now"] = stage.counts.get("scored", 0)
@@ -118,8 +119,28 @@ def redrive_interval(
             target.stages.remove(attempt.run_id)
             settlement.stage_run = None
             return told
-        told["run"] = _publish(settlement, prepared, account, aside, chosen, stage).run_id
+        told["run"] = _publish(settlement, work, stage).run_id
     return told
+
+
+def _plan(settlement: Settlement, interval: Interval, reason: str | None, model: ModelSource) -> _Work | None:
+    """What there is to do; None where nothing is published, or no row is open."""
+    target = settlement.target
+    settlement.planned_version = target.scores.version()
+    generation = target.ledger.generation(interval.name)
+    account = target.ledger.account(interval.name)
+    if account.blocked is not None:
+        raise IntervalBlocked(find_standing(account, "", 0, str(interval), force=True).message)
+    if account.current is None:
+        return None
+    aside = _quarantined(target, account)
+    chosen = _open_rows(aside, target.job, reason, _waived(target, interval))
+    count = chosen.count()
+    if not count:
+        return None
+    prepared = _narrow(_prepare(target.spark, target.job, account, model), chosen)
+    _learn(settlement, account, prepared, generation)
+    return _Work(prepared=prepared, current=account.current, aside=aside, chosen=chosen, open=count)
 
 
 def waive_rows(
@@ -234,21 +255,13 @@ def _prove(told: Mapping[str, Any]) -> None:
         )
 
 
-def _publish(
-    settlement: Settlement,
-    prepared: Prepared,
-    account: Account,
-    aside: DataFrame,
-    chosen: DataFrame,
-    stage: Stage,
-) -> RunRecord:
+def _publish(settlement: Settlement, work: _Work, stage: Stage) -> RunRecord:
     """Publish rows that stand, rows that pass now, and the rest set aside again.
 
     The stage holds a part of the interval, so that its note never says `staged`: no `resume` may take it for a whole.
     """
-    target, attempt, current = settlement.target, settlement.attempt, account.current
-    assert current is not None
-    spark, keys = target.spark, list(prepared.job.config.input.key)
+    target, attempt, current = settlement.target, settlement.attempt, work.current
+    spark, keys = target.spark, list(target.job.config.input.key)
     old = current["counts"]
     passed = stage.counts.get("scored", 0)
     counts = {
@@ -268,8 +281,9 @@ def _publish(
         )
     carried = target.scored_rows(standing, attempt.record)
     added = target.scored_rows(read_stage(spark, stage, "scored"), attempt.record)
-    again = target.quarantined_rows(read_stage(spark, stage, "quarantined"), prepared.source, attempt.record)
-    rest = aside.join(chosen.select(*[quote(key) for key in keys]).distinct(), keys, "left_anti").select(aside.columns)
+    again = target.quarantined_rows(read_stage(spark, stage, "quarantined"), work.prepared.source, attempt.record)
+    asked = work.chosen.select(*[quote(key) for key in keys]).distinct()
+    rest = work.aside.join(asked, keys, "left_anti").select(work.aside.columns)
     left = target.quarantined_rows(rest, None, attempt.record)
     quarantined = again.unionByName(left) if counts["quarantined"] else None
     return settlement.publish(carried.unionByName(added), quarantined)

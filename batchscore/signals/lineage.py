@@ -13,7 +13,7 @@ from batchscore.errors import SetupError
 from batchscore.lineups import members_of
 from batchscore.redaction import redact
 
-PRODUCER = "https://pypi.org/project/batchscore"
+PRODUCER = "urn:batchscore"
 _ENDS = {"published": "COMPLETE", "unchanged": "COMPLETE", "failed": "FAIL"}
 
 
