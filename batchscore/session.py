@@ -38,6 +38,7 @@ _VALUE_CONF = {
 _SMALL_CONF = {
     "spark.sql.shuffle.partitions": "4",
     "spark.databricks.delta.snapshotPartitions": "2",
+    "spark.sql.sources.parallelPartitionDiscovery.parallelism": "8",  # VACUUM lists in so many tasks, not 10,000
 }
 _CLASS_PATHS = ("spark.driver.extraClassPath", "spark.executor.extraClassPath")
 _DELTA_CLASS = "org.apache.spark.sql.delta.DeltaLog"
