@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from batchscore.training_sets import TrainingSet
 
 KEPT_BUCKETS = 64  # MLflow keeps them in a model's metadata, which is small
-FEWEST_ROWS = 20  # a category in fewer rows is not named
-MOST_NAMED = 50
 SAMPLE_ROWS = 200_000
 
 
@@ -45,7 +43,7 @@ def count_baseline(job: Job, rows: TrainingSet | DataFrame | pd.DataFrame | pa.T
                 one = Distribution()
                 for chunk in table.column(name).chunks:
                     one.add(chunk)
-                kept = one.named(FEWEST_ROWS, MOST_NAMED).condensed(KEPT_BUCKETS)
+                kept = one.named().condensed(KEPT_BUCKETS)
                 found.setdefault(place, {})[name] = kept.to_plain()
     if "features" not in found or not table.num_rows:
         raise ConfigError(

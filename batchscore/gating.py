@@ -22,8 +22,6 @@ from batchscore.planning import Prepared
 from batchscore.records import GateVerdict, RunRecord, to_dict
 
 KEPT_BUCKETS = 256
-FEWEST_ROWS = 20  # a category in fewer rows is not named in what is kept
-MOST_NAMED = 50
 QUANTILES = (0.05, 0.5, 0.95)
 _MEASURED = ("bins", "counts", "reference")
 
@@ -82,7 +80,7 @@ def judge_gates(prepared: Prepared, verdict: Verdict, target: Outputs, record: R
     if not verdict.distributions:
         return Gating(gates=(*gates, *_unjudged(config.drift)))
     kept = {
-        place: {name: one.named(FEWEST_ROWS, MOST_NAMED).condensed(KEPT_BUCKETS) for name, one in columns.items()}
+        place: {name: one.named().condensed(KEPT_BUCKETS) for name, one in columns.items()}
         for place, columns in verdict.distributions.items()
     }
     reference = _find_reference(config.drift, prepared, target, accounts, record.interval)

@@ -18,7 +18,7 @@ from batchscore.records import RunRecord, to_dict
 from batchscore.redaction import redact
 from batchscore.references import resolve, resolve_path, resolve_sqlite
 from batchscore.report.pages import render_run
-from batchscore.tables.locations import qualify, write_file
+from batchscore.tables.locations import qualify, write_file, write_local
 from batchscore.tables.locks import local_path
 
 _SQLITE = re.compile(r"sqlite:///(/.*)")
@@ -98,10 +98,7 @@ def _write_page(target: Outputs, record: Mapping[str, Any]) -> None:
     if local is None:
         write_file(target.spark, place, page.encode())
     else:
-        local.parent.mkdir(parents=True, exist_ok=True)
-        partial = local.with_name(f".{local.name}.partial")
-        partial.write_text(page, encoding="utf-8")
-        partial.replace(local)
+        write_local(local, page)
 
 
 def _log_run(target: Outputs, record: Mapping[str, Any]) -> None:
@@ -124,8 +121,7 @@ def _write_figures(target: Outputs, record: Mapping[str, Any]) -> None:
     job = target.job
     config = job.config.signals.prometheus
     assert config is not None
-    named = config.file if config.file is not None else str(config.push_gateway)
-    place = resolve_path(named, job.folder) if config.file is not None else resolve(named, job.folder)
+    place = _place_of(job, config.file, config.push_gateway)
     published = [name for name, account in target.ledger.accounts().items() if account.current is not None]
     write_run(config, place, record, max(published, default=None), job.config.signals.timeout_s)
 
@@ -136,13 +132,17 @@ def _send_lineage(target: Outputs, record: Mapping[str, Any]) -> None:
     job = target.job
     config = job.config.signals.openlineage
     assert config is not None
-    named = config.file if config.file is not None else str(config.url)
-    place = resolve_path(named, job.folder) if config.file is not None else resolve(named, job.folder)
+    place = _place_of(job, config.file, config.url)
     token = None if config.token is None else resolve(config.token, job.folder)
     conf = target.spark.sparkContext.getConf()
     parent = {key: str(conf.get(f"spark.openlineage.{name}", "") or "") for key, name in _PARENT.items()}
     told = parent if all(parent.values()) else {}
     send_events(config, place, token, record, target.locations(), told, job.config.signals.timeout_s)
+
+
+def _place_of(job: Job, file: str | None, address: str | None) -> str:
+    """A signal's file or address with its references expanded; the job has one of the two."""
+    return resolve_path(file, job.folder) if file is not None else resolve(str(address), job.folder)
 
 
 def _call_webhook(job: Job, place: int, record: Mapping[str, Any]) -> None:

@@ -15,6 +15,7 @@ from batchscore.failures import retell
 from batchscore.ledger import find_run
 from batchscore.outputs import open_outputs
 from batchscore.reporting import WrittenReport, report_index, report_run
+from batchscore.tables.locations import write_local
 from batchscore.tables.stage import read_stage, stage_from_dict
 
 if TYPE_CHECKING:
@@ -124,9 +125,6 @@ def evaluate(
 def _write_pages(pages: Mapping[Path, str]) -> None:
     for file, page in pages.items():
         try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            partial = file.with_name(f".{file.name}.partial")
-            partial.write_text(page, encoding="utf-8")
-            partial.replace(file)
+            write_local(file, page)
         except OSError as error:
             raise ConfigError(f"--out {file}: expected a file that can be written: {error.strerror}.") from error

@@ -15,6 +15,7 @@ MOST_BUCKETS = 512
 MOST_VALUES = 1000  # distinct categories; where there are more, they are told apart by a hash alone
 HASHES = 64
 OTHERS = "(others)"
+FEWEST_NAMED, MOST_NAMED = 20, 50  # rows that a category needs to keep its name, and categories that do
 FINEST = 20  # low bits of a double that never matter
 _ORDER = np.int64(0x7FFF_FFFF_FFFF_FFFF)
 _EMPTY = np.zeros(0, dtype=np.int64)
@@ -86,7 +87,7 @@ class Distribution:
         made._narrow(buckets)
         return made
 
-    def named(self, fewest: int, most: int) -> Distribution:
+    def named(self, fewest: int = FEWEST_NAMED, most: int = MOST_NAMED) -> Distribution:
         """The same distribution with only its frequent categories by name, the others as one: names may tell of people.
 
         Args:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from batchscore.errors import InputError, WriteError
@@ -106,6 +107,18 @@ def write_file(spark: SparkSession, location: str, content: bytes) -> None:
             stream.close()
     except Exception as error:
         raise refuse(location, error) from error
+
+
+def write_local(file: Path, text: str) -> None:
+    """Write a text file of this machine whole or not at all, with the folders above it.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(f".{file.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(file)
 
 
 def create_file(spark: SparkSession, location: str, content: bytes) -> bool:
