@@ -141,6 +141,14 @@ class Ledger:
         """Whether a staged run is done with: published, by itself or by an override, or discarded."""
         return _is_settled(self.history(interval), run_id)
 
+    def is_erased(self, record: Mapping[str, Any]) -> bool:
+        """Whether rows of some keys were erased from a published run's interval after it was published."""
+        seq = record.get("seq")
+        return seq is not None and any(
+            event["seq"] > seq and record["interval"] in event.get("intervals", ())
+            for event in self.records({"kind": ["erase"]})
+        )
+
     def repair(
         self,
         *,

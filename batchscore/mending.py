@@ -1,4 +1,4 @@
-"""The Python API of what mends tables afterwards: quarantined rows asked again, or waived; files compacted."""
+"""The Python API of what mends tables afterwards: quarantined rows asked again or closed; files compacted; erasure."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ from datetime import UTC, datetime
 
 from batchscore.api import JobOrPath, find_one, load, spark_session
 from batchscore.attempts import Progress, silent
+from batchscore.closing import expire_rows, waive_rows
 from batchscore.config import Job
+from batchscore.erasing import Erasure, Keys, erase_rows
 from batchscore.errors import ConfigError
 from batchscore.interrupts import call_interruptibly
 from batchscore.intervals import Interval
 from batchscore.listings import EventList
 from batchscore.maintenance import Maintenance, maintain_tables
 from batchscore.outputs import open_outputs
-from batchscore.redriving import ModelSource, Redrive, redrive_interval, waive_rows
+from batchscore.redriving import ModelSource, Redrive, redrive_interval
 from batchscore.session import cancel_jobs
 from batchscore.states import find_intervals
 
@@ -61,6 +63,22 @@ def waive(
     spark = spark_session(job)
     events = waive_rows(spark, job, _choose(job, interval, since), rule, reason)
     return EventList(f"waive {job.config.job}", tuple(events))
+
+
+def expire(job: JobOrPath, interval: str | None = None, *, since: str | None = None, days: int) -> EventList:
+    """Close the quarantined rows that have been open for so many days; they stay where they are."""
+    job = load(job)
+    spark = spark_session(job)
+    events = expire_rows(spark, job, _choose(job, interval, since), days, datetime.now(UTC))
+    return EventList(f"expire {job.config.job}", tuple(events))
+
+
+def erase(
+    job: JobOrPath, keys: Keys, *, reason: str | None = None, dry_run: bool = False, progress: Progress = silent
+) -> Erasure:
+    """Remove all rows of some keys from a job's tables and stages; see `erasing.erase_rows`."""
+    job = load(job)
+    return erase_rows(spark_session(job), job, keys, reason=reason, dry_run=dry_run, progress=progress)
 
 
 def maintain(job: JobOrPath, *, vacuum: bool = True, progress: Progress = silent) -> Maintenance:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from batchscore.attempts import Progress, make_event, salted_key, silent
+from batchscore.attempts import Progress, salted_key, silent
+from batchscore.closing import closed_rules, open_rows, quarantined_rows
 from batchscore.config import Job
 from batchscore.errors import ConfigError, IntervalBlocked, WriteError
 from batchscore.intervals import Interval
 from batchscore.ledger import Account, content_key_of, find_standing
-from batchscore.outputs import Outputs, open_outputs
+from batchscore.outputs import open_outputs
 from batchscore.pinning import pin_job_models
 from batchscore.planning import Prepared
 from batchscore.records import RunRecord
@@ -24,10 +25,9 @@ from batchscore.tables.read import quote
 from batchscore.tables.stage import Stage, read_stage
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame, SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
 ModelSource = Literal["pinned", "current"]
-WAIVED = "waive"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -133,79 +133,14 @@ def _plan(settlement: Settlement, interval: Interval, reason: str | None, model:
         raise IntervalBlocked(find_standing(account, "", 0, str(interval), force=True).message)
     if account.current is None:
         return None
-    aside = _quarantined(target, account)
-    chosen = _open_rows(aside, target.job, reason, _waived(target, interval))
+    aside = quarantined_rows(target, account)
+    chosen = open_rows(aside, target.job, reason, closed_rules(target, interval, account))
     count = chosen.count()
     if not count:
         return None
     prepared = _narrow(_prepare(target.spark, target.job, account, model), chosen)
     _learn(settlement, account, prepared, generation)
     return _Work(prepared=prepared, current=account.current, aside=aside, chosen=chosen, open=count)
-
-
-def waive_rows(
-    spark: SparkSession, job: Job, intervals: Sequence[Interval], rule: str | None, reason: str
-) -> list[dict[str, Any]]:
-    """Close quarantined rows for good: a redrive leaves them alone. They stay in the quarantine; the audit says why.
-
-    Args:
-        spark: The session.
-        job: The job.
-        intervals: The intervals.
-        rule: Only rows set aside by this reason; None for all.
-        reason: Why.
-    """
-    target = open_outputs(spark, job)
-    target.ledger.repair()
-    events = []
-    for interval in intervals:
-        account = target.ledger.account(interval.name)
-        if account.current is None:
-            continue
-        rows = _open_rows(_quarantined(target, account), job, rule, [], keys=False).count()
-        event = make_event(WAIVED, job.config.job, interval, reason)
-        events.append({**event, "rule": rule, "rows": rows, "of": account.current["run_id"]})
-    target.ledger.fold(events=events)
-    return events
-
-
-def _quarantined(target: Outputs, account: Account) -> DataFrame:
-    assert account.current is not None
-    if not target.quarantine.exists():
-        return target.open_quarantine()
-    rows: DataFrame = target.quarantine.read()
-    return rows.where(rows["_run_id"] == account.current["run_id"])
-
-
-def _waived(target: Outputs, interval: Interval) -> list[str | None]:
-    """Rules whose rows of an interval are waived; None among them for all rows."""
-    return [record.get("rule") for record in target.ledger.history(interval.name) if record["kind"] == WAIVED]
-
-
-def _open_rows(
-    aside: DataFrame, job: Job, reason: str | None, waived: Sequence[str | None], *, keys: bool = True
-) -> DataFrame:
-    """Rows that a redrive asks again: with a whole key, set aside by the given reason, and not waived."""
-    from pyspark.sql import functions as F  # noqa: PLC0415 - keeps `validate` free of Spark
-
-    rows = aside
-    for key in job.config.input.key if keys else ():
-        rows = rows.where(rows[quote(key)].isNotNull())
-    if reason is not None:
-        rows = rows.where(F.exists("_reasons", _named(reason)))
-    for rule in waived:
-        rows = rows.where(F.lit(False) if rule is None else ~F.forall("_reasons", _named(rule)))
-    return rows
-
-
-def _named(name: str) -> Callable[[Column], Column]:
-    """Whether a reason is of a rule, or of a kind."""
-    from pyspark.sql import functions as F  # noqa: PLC0415
-
-    def matches(one: Column) -> Column:
-        return (F.coalesce(one["rule"], F.lit("")) == name) | (F.coalesce(one["kind"], F.lit("")) == name)
-
-    return matches
 
 
 def _prepare(spark: SparkSession, job: Job, account: Account, model: ModelSource) -> Prepared:
@@ -264,21 +199,20 @@ def _publish(settlement: Settlement, work: _Work, stage: Stage) -> RunRecord:
     spark, keys = target.spark, list(target.job.config.input.key)
     old = current["counts"]
     passed = stage.counts.get("scored", 0)
-    counts = {
-        "read": old["read"],
-        "scored": old["scored"] + passed,
-        "quarantined": old["quarantined"] - passed,
-    }
-    attempt.learn(counts=counts, reason=f"{passed} of {old['quarantined']} quarantined rows pass now")
     standing = target.scores.read()
     standing = standing.where(
         (standing["_interval"] == attempt.record.interval) & (standing["_run_id"] == current["run_id"])
     )
-    if standing.count() != old["scored"]:
+    scored, aside = standing.count(), old["quarantined"]
+    if target.ledger.is_erased(current):
+        aside = work.aside.count()
+    elif scored != old["scored"]:
         raise WriteError(
             f"redrive of {attempt.record.interval_label}: expected the {old['scored']} rows that run "
             f"{current['run_id']} published; others have changed the table. Score the interval again instead."
         )
+    counts = {"read": scored + aside, "scored": scored + passed, "quarantined": aside - passed}
+    attempt.learn(counts=counts, reason=f"{passed} of {aside} quarantined rows pass now")
     carried = target.scored_rows(standing, attempt.record)
     added = target.scored_rows(read_stage(spark, stage, "scored"), attempt.record)
     again = target.quarantined_rows(read_stage(spark, stage, "quarantined"), work.prepared.source, attempt.record)

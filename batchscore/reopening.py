@@ -29,12 +29,14 @@ class Reopened:
         record: Its record.
         prepared: The plan with the tables and models that it had.
         published: The rows that it published, at the version that it made.
+        erased: Of these, rows that were erased since.
         same_key: Whether what decides the values is as it was, the job file included.
     """
 
     record: Mapping[str, Any]
     prepared: Prepared
     published: DataFrame
+    erased: int
     same_key: bool
 
 
@@ -55,9 +57,9 @@ def reopen_run(spark: SparkSession, job: Job, target: Outputs, record: Mapping[s
     if record["kind"] not in PUBLISHING or "scores" not in (record.get("commits") or {}):
         raise ConfigError(f"run {record['run_id']}: expected a run that was published; it is {record['status']}.")
     prepared = reopen_plan(spark, job, record)
-    published = _published(spark, target, record)
+    published, erased = _published(spark, target, record)
     same = prepared.content_key == content_key_of(record)
-    return Reopened(record=record, prepared=prepared, published=published, same_key=same)
+    return Reopened(record=record, prepared=prepared, published=published, erased=erased, same_key=same)
 
 
 def reopen_plan(
@@ -85,20 +87,22 @@ def reopen_plan(
     return prepare(spark, job, interval_of(record, job), model=model, tables=(source, lookups))
 
 
-def _published(spark: SparkSession, target: Outputs, record: Mapping[str, Any]) -> DataFrame:
-    """The rows that a run published: those that readers see, or else those of the version that it made."""
+def _published(spark: SparkSession, target: Outputs, record: Mapping[str, Any]) -> tuple[DataFrame, int]:
+    """The rows that a run published, those that readers see or else those of the version that it made; rows erased."""
 
     def rows_of(frame: DataFrame) -> DataFrame:
         return frame.where((frame["_interval"] == record["interval"]) & (frame["_run_id"] == record["run_id"]))
 
     current = rows_of(target.scores.read())
-    if current.count() == record["counts"]["scored"]:
-        return current
+    found = current.count()
+    lost = record["counts"]["scored"] - found
+    if not lost or (found and target.ledger.is_erased(record)):
+        return current, lost
     version = int(record["commits"]["scores"])
     where = f"output.scores {target.scores.location}, version {version}"
     published = rows_of(_kept(where, lambda: target.scores.read_at(version)))
     _check_files(spark, where, published)
-    return published
+    return published, 0
 
 
 def _reopen_tables(
@@ -157,7 +161,7 @@ def _files_of(where: str, frame: DataFrame) -> Iterator[str]:
 
 def _gone(where: str, what: str) -> str:
     return (
-        f"{where}: expected it as the run left it; {what}. VACUUM or the table's retention "
+        f"{where}: expected it as the run left it; {what}. VACUUM, an erasure or the table's retention "
         "(delta.deletedFileRetentionDuration, delta.logRetentionDuration) has removed it, so the run cannot be "
         "computed again. Its record stays in the audit."
     )

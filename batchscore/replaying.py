@@ -43,7 +43,8 @@ class Replay(Shown):
         within: Others within the tolerance.
         tolerance: Absolute and relative difference that counts as the same.
         missing: Published rows that the replay does not score.
-        extra: Rows that it scores, and the run did not publish.
+        extra: Rows that it scores, and the run did not publish, those that were erased since among them.
+        erased: Published rows that were erased since.
         differences: Some rows that differ: keys, column, published, and computed.
     """
 
@@ -58,12 +59,13 @@ class Replay(Shown):
     tolerance: tuple[float, float]
     missing: int
     extra: int
+    erased: int
     differences: tuple[Mapping[str, Any], ...]
 
     @property
     def certified(self) -> bool:
         """Whether the run computes to what it published."""
-        return self.compared == self.equal + self.within and not self.missing and not self.extra
+        return self.compared == self.equal + self.within and not self.missing and self.extra <= self.erased
 
     def sheet(self) -> Sheet:
         """The replay laid out."""
@@ -77,6 +79,8 @@ class Replay(Shown):
             ("published, not computed", self.missing),
             ("computed, not published", self.extra),
         ]
+        if self.erased:
+            facts.append(("erased since", self.erased))
         if not self.same_key:
             facts.append(("warning", "the job file has changed since the run: features or columns may be others"))
         names = tuple(self.differences[0]) if self.differences else ()
@@ -189,6 +193,7 @@ def _compare(job: Job, reopened: Reopened, both: DataFrame, keys: Sequence[str],
         interval_label=str(record["interval_label"]),
         model=show_model(record["model"]) or "",
         same_key=reopened.same_key,
+        erased=reopened.erased,
         tolerance=tolerance,
         differences=tuple(_tell(row, keys) for row in differing),
         **{name: int(counts[name]) for name in ("compared", "equal", "within", "missing", "extra")},

@@ -124,7 +124,7 @@ def rollback_interval(
     Raises:
         ConfigError: The interval has no such run, or it is what readers see already.
         WriteError: The store no longer keeps its rows.
-        InputError: Others have changed its rows since.
+        InputError: Others have changed its rows since, or some were erased.
     """
     target = open_outputs(spark, job)
     attempt = begin(job, interval, progress)
@@ -135,6 +135,11 @@ def rollback_interval(
             account, generation = _open_account(target, settlement, interval)
             position = _find_published(account, interval, run_id)
             older, follower = account.runs[position], account.runs[position + 1]
+            if target.ledger.is_erased(older):
+                raise InputError(
+                    f"run {older['run_id']}: expected its rows as it published them; some were erased since, and going "
+                    "back would bring them back. Score the interval again instead."
+                )
             rows = target.scores.read_at(int(follower["commits"]["scores"]) - 1)
             rows = rows.where((rows["_interval"] == interval.name) & (rows["_run_id"] == older["run_id"]))
             found = rows.count()

@@ -16,6 +16,7 @@ from batchscore.ports import Commit, TablePort
 
 HEAD_KEY = "batchscore_chain"
 MIGRATE_KEY = "batchscore_migrate"
+ERASE_KEY = "batchscore_erase"
 CHAIN_ID = "chain"
 MAX_TRIES = 10
 SEEN_BY_ANYBODY = ("held", "abandoned", "discard")
@@ -165,6 +166,8 @@ def _project(
             records.append(_complete(core, commit, audit, additions))
         elif (change := _content_of(commit, MIGRATE_KEY)) is not None:
             records.append({**change, "kind": "migrate", "status": "migrated", "commits": {"scores": commit.version}})
+        elif (change := _content_of(commit, ERASE_KEY)) is not None:
+            records.append({**change, "kind": "erase", "status": "committed", "commits": {"scores": commit.version}})
         elif commit.operation not in QUIET_OPERATIONS:
             records.append(_foreign(commit, scores))
     return records

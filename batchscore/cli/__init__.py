@@ -45,6 +45,7 @@ _COMMANDS = {
     "training-set": "write features as scoring computes them, with a label",
     "migrate": "add columns to the output tables, and set what they need",
     "maintain": "compact and vacuum the output tables, and settle stages",
+    "erase": "remove a person's rows from tables and stages",
     "repair": "finish what a crash left; every run does so first",
     "doctor": "check Java, jars, versions, workers and the registry",
 }

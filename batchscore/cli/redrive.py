@@ -18,6 +18,7 @@ from batchscore.errors import ConfigError
 @click.option("--reason", metavar="RULE", help="Only rows set aside by this rule, such as 'input[2]', or this kind.")
 @click.option("--model", type=click.Choice(["pinned", "current"]), default="pinned", show_default=True)
 @click.option("--waive", metavar="WHY", help="Close these rows for good instead, for a reason that the audit keeps.")
+@click.option("--expire", type=click.IntRange(min=1), metavar="DAYS", help="Close rows open for so many days instead.")
 @json_option
 def command(
     config: str,
@@ -27,6 +28,7 @@ def command(
     reason: str | None,
     model: Any,
     waive: str | None,
+    expire: int | None,
     as_json: bool,
 ) -> None:
     """Ask the quarantined rows of an interval, or of all since one, again; what is published stays as it is."""
@@ -34,12 +36,17 @@ def command(
 
     if interval is not None and since is not None:
         raise ConfigError("redrive: expected --interval or --since, not both.")
+    if expire is not None and (waive is not None or reason is not None):
+        raise ConfigError("redrive: expected --expire without --waive and --reason: it closes all rows of an age.")
     job = api.load(config, sets)
     with show_progress(as_json=as_json) as progress:
         found: Any
         document: Any
         if waive is not None:
             found = mending.waive(job, interval, since=since, rule=reason, reason=waive)
+            document = list(found.events)
+        elif expire is not None:
+            found = mending.expire(job, interval, since=since, days=expire)
             document = list(found.events)
         else:
             found = mending.redrive(job, interval, since=since, reason=reason, model=model, progress=progress)

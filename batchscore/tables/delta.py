@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from batchscore.errors import ConfigError, WriteError
 from batchscore.failures import refuse
+from batchscore.hooks import reached
 from batchscore.ports import Commit
 from batchscore.tables.catalog import create_table, expect_location, find_table, quote_name
 from batchscore.tables.locations import is_path, list_names, read_file, remove_folder, write_file
-from batchscore.tables.locks import hold_lock, local_path
+from batchscore.tables.locks import TableLock, local_path
 from batchscore.tables.log import DeltaLog
 from batchscore.tables.read import quote, scan_rows
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 SIDE_FOLDER = "_batchscore"  # VACUUM and readers leave names with an underscore alone
 _COMMITTED = re.compile(r"\d{20}\.(json|checkpoint)")
+_LIFTED = "append-only-lifted.json"
 _METADATA_CONF = "spark.databricks.delta.commitInfo.userMetadata"  # the only way to give an ALTER its metadata
 
 
@@ -40,11 +42,17 @@ class DeltaTable:
         self._spark = spark
         self._name = None if is_path(place) else place
         self._found = place if self._name is None else None
+        self._lock = TableLock()
 
     @property
     def location(self) -> str:
         """Where the table lies; before the catalog has it, where it is going to."""
         return self._find() or expect_location(self._spark, str(self._name))
+
+    @property
+    def sql_name(self) -> str:
+        """What SQL calls the table."""
+        return quote_name(self._name) if self._name else f"delta.{quote(self.location)}"
 
     def exists(self) -> bool:
         """Whether the table has been created."""
@@ -91,12 +99,11 @@ class DeltaTable:
             change: What stands behind the table's name, such as `ADD COLUMNS (...)`.
             metadata: The text that the commit carries.
         """
-        table = quote_name(self._name) if self._name else f"delta.{quote(self.location)}"
         before = self._spark.conf.get(_METADATA_CONF, None)
         with self.lock():
             self._spark.conf.set(_METADATA_CONF, metadata)
             try:
-                self._spark.sql(f"ALTER TABLE {table} {change}")
+                self._spark.sql(f"ALTER TABLE {self.sql_name} {change}")
             finally:
                 if before is None:
                     self._spark.conf.unset(_METADATA_CONF)
@@ -112,7 +119,7 @@ class DeltaTable:
         Returns:
             Files `joined`, files that they `became`, and files `removed`.
         """
-        table = quote_name(self._name) if self._name else f"delta.{quote(self.location)}"
+        table = self.sql_name
         with self.lock():
             metrics: Any = self._spark.sql(f"OPTIMIZE {table}").collect()[0]["metrics"]
             removed = len(self._spark.sql(f"VACUUM {table} DRY RUN").collect()) if vacuum else 0
@@ -203,14 +210,29 @@ class DeltaTable:
         """Some columns of the rows whose values are among those given."""
         return scan_rows(self.read(), columns, where)
 
+    def lift_append_only(self, metadata: str) -> None:
+        """Let a table that only grows shrink, until `repair`; a mark beside the data says so first."""
+        self.write_side_file(_LIFTED, metadata.encode())
+        reached("append_only.marked")
+        self.alter("SET TBLPROPERTIES ('delta.appendOnly' = 'false')", metadata)
+        reached("append_only.lifted")
+
     def repair(self) -> None:
-        """See that no commit has lost its content; a Delta commit needs no second step.
+        """See that no commit has lost its content, and that a table which was to shrink once only grows again.
 
         Raises:
-            WriteError: One has.
+            WriteError: A commit has lost its content.
         """
-        if self._find() is not None:
-            self._log.check_whole()
+        if self._find() is None:
+            return
+        self._log.check_whole()
+        if self.read_side_file(_LIFTED) is None:
+            return
+        with self.lock():
+            found = self.read_side_file(_LIFTED)
+            if found is not None:
+                self.alter("SET TBLPROPERTIES ('delta.appendOnly' = 'true')", found.decode())
+                remove_folder(self._spark, f"{self.location}/{SIDE_FOLDER}/{_LIFTED}")
 
     def write_side_file(self, name: str, content: bytes) -> None:
         """Keep a small file beside the data, where neither readers nor VACUUM look."""
@@ -221,8 +243,8 @@ class DeltaTable:
         return read_file(self._spark, f"{self.location}/{SIDE_FOLDER}/{name}")
 
     def lock(self) -> AbstractContextManager[None]:
-        """Hold off other writers of this table on a local disk."""
-        return hold_lock(self.location)
+        """Hold off other writers of this table on a local disk; whoever holds it may take it again."""
+        return self._lock.hold(self.location)
 
     @property
     def _log(self) -> DeltaLog:
@@ -237,7 +259,7 @@ class DeltaTable:
     def _create_named(
         self, name: str, schema: StructType, partition_by: Sequence[str], properties: Mapping[str, str]
     ) -> None:
-        with hold_lock(self.location):
+        with self.lock():
             if self.exists():
                 return
             try:

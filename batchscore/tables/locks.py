@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import RLock
 
 _FILE = re.compile(r"file:(?://[^/]*)?(/.*)", re.DOTALL)
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
@@ -39,3 +40,25 @@ def hold_lock(location: str) -> Iterator[None]:
             yield
         finally:
             fcntl.flock(handle, fcntl.LOCK_UN)
+
+
+class TableLock:
+    """A table's file lock, which whoever holds it by this object may take again."""
+
+    def __init__(self) -> None:
+        self._mutex = RLock()
+        self._held = False
+
+    @contextmanager
+    def hold(self, location: str) -> Iterator[None]:
+        """As `hold_lock`."""
+        with self._mutex:
+            if self._held:
+                yield
+                return
+            with hold_lock(location):
+                self._held = True
+                try:
+                    yield
+                finally:
+                    self._held = False

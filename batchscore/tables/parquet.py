@@ -24,15 +24,14 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from threading import RLock
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from batchscore.errors import ConfigError, WriteError
 from batchscore.ports import Commit
 from batchscore.tables.locations import exists, list_names, modified_s, move, read_file, remove_folder, write_file
-from batchscore.tables.locks import hold_lock, local_path
+from batchscore.tables.locks import TableLock, local_path
 from batchscore.tables.parquet_files import find_files, partition_folder, write_files
 from batchscore.tables.parquet_log import Entry, ParquetLog
 from batchscore.tables.read import scan_rows
@@ -65,8 +64,7 @@ class ParquetTable:
         self._own = f"{location}/{SIDE_FOLDER}"
         self._log = ParquetLog(spark, f"{self._own}/log")
         self._step = step
-        self._mutex = RLock()
-        self._held = False
+        self._lock = TableLock()
         self.location = location
 
     def exists(self) -> bool:
@@ -174,19 +172,9 @@ class ParquetTable:
         """A file that `write_side_file` wrote, or None."""
         return read_file(self._spark, f"{self._own}/{name}")
 
-    @contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self) -> AbstractContextManager[None]:
         """Hold off other writers of this table on a local disk; whoever holds it may take it again."""
-        with self._mutex:
-            if self._held:
-                yield
-                return
-            with hold_lock(self.location):
-                self._held = True
-                try:
-                    yield
-                finally:
-                    self._held = False
+        return self._lock.hold(self.location)
 
     def _write(
         self, rows: DataFrame, interval: str | None, app_id: str, txn_version: int, metadata: str | None

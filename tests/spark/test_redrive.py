@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +11,10 @@ import pytest
 from small_job import SUITE, SmallJob, expectation, make_small_job, probability, row
 
 from batchscore import hooks
+from batchscore.closing import expire_rows
 from batchscore.decisions import block_intervals
 from batchscore.errors import ConfigError, IntervalBlocked
-from batchscore.mending import redrive, waive
+from batchscore.mending import expire, redrive, waive
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -140,6 +142,19 @@ def test_waived_rows_stay_and_are_not_asked_again(small: SmallJob) -> None:
     waive(small.file, DAY, reason="all of them")
     assert redrive(small.file, DAY).intervals[0]["open"] == 0
     assert set(aside(small)) == {6, 7, 8, 9, 100}
+
+
+def test_rows_expire_by_age(small: SmallJob) -> None:
+    assert expire(small.file, days=1).events == ()
+    later = datetime.now(UTC) + timedelta(days=30, seconds=1)
+    asked = [small.interval(day) for day in (DAY, "2013-12-01")]
+    (event,) = expire_rows(small.spark, small.load(), asked, 30, later)
+    assert (event["kind"], event["rows"], event["reason"]) == ("expire", 4, "open for 30 days or more")
+    assert expire_rows(small.spark, small.load(), asked, 30, later) == []
+    small.write_suite(LOOSER)
+    assert [one["open"] for one in redrive(small.file).intervals] == [0, 1]
+    small.run(DAY, force=True)  # its rows are set aside anew, by today's rules
+    assert redrive(small.file, DAY).intervals[0]["open"] == 2
 
 
 def test_the_model_of_today_where_it_is_asked_for(small: SmallJob) -> None:
