@@ -39,6 +39,11 @@ def find_reference_faults(text: str, folder: str) -> Iterator[tuple[str, str]]:
             yield "reference-missing", str(error)
 
 
+def find_variables(text: str) -> list[str]:
+    """Names of the environment variables that a text refers to, in their order."""
+    return [found["env"] for found in _REFERENCE.finditer(text) if found["env"]]
+
+
 def resolve(text: str, folder: str) -> str:
     """The text with its references expanded. Each expanded value is registered as a secret first.
 

@@ -34,6 +34,7 @@ _COMMANDS = {
     "explain-row": "say where the score of one row came from",
     "evaluate": "measure published scores against labels",
     "report": "write the page of a run, or the index of jobs",
+    "submit-cmd": "print how a cluster or a scheduler runs a job",
     "resume": "publish what a stopped run had scored",
     "publish": "publish a run that a gate holds",
     "discard": "drop the staged rows of a run that was not published",
