@@ -12,6 +12,8 @@ from batchscore.config import EngineConfig, Job
 from batchscore.errors import ConfigError
 from batchscore.failures import retell
 from batchscore.health.checks import Check, Health
+from batchscore.health.clocks import check_clocks
+from batchscore.health.gpu import check_gpu
 from batchscore.health.machine import check_machine
 from batchscore.health.places import check_places
 from batchscore.health.workers import check_workers
@@ -35,6 +37,8 @@ def command(config: str | None, sets: tuple[str, ...], fetch: bool, as_json: boo
         checks = check_machine(fetch=fetch)
         job, found = _load(config, sets)
         checks += found
+        device, master = (job.config.scoring.device, job.config.engine.master) if job else ("auto", "local")
+        checks.append(check_gpu(device, local=master.startswith("local")))
         spark = None
         if any(check.name in _NEEDED_BY_SPARK and check.status != "OK" for check in checks):
             checks.append(Check("workers", "WARN", "not looked at: Spark needs Java and the Delta jars first."))
@@ -42,6 +46,8 @@ def command(config: str | None, sets: tuple[str, ...], fetch: bool, as_json: boo
             progress("spark")
             spark, found = _look_at_workers(job)
             checks += found
+        if job is not None and spark is not None:
+            checks.append(check_clocks(spark, job.config.interval.time_zone))
         if job is not None:
             progress("looking at the registry and the tables")
             checks += check_places(job, spark)

@@ -13,7 +13,7 @@ from batchscore.health.checks import Check, attempt
 from batchscore.pinning import pin_job_models
 from batchscore.references import resolve_path
 from batchscore.tables.catalog import expect_location, find_table
-from batchscore.tables.locations import is_path
+from batchscore.tables.locations import is_path, may_write, qualify
 from batchscore.tables.locks import local_path
 from batchscore.tables.pin import pin_table
 
@@ -40,7 +40,7 @@ def check_places(job: Job, spark: SparkSession | None) -> Iterator[Check]:
     for name, place in places.items():
         resolved = resolve_path(place, job.folder)
         if is_path(resolved):
-            yield attempt(f"output.{name}", partial(_describe_place, resolved, place, name))
+            yield attempt(f"output.{name}", partial(_describe_place, resolved, place, name, spark))
         elif spark is not None:
             yield attempt(f"output.{name}", partial(_describe_name, spark, resolved))
 
@@ -71,10 +71,18 @@ def _describe_name(spark: SparkSession, table: str) -> str:
     return f"{table}: not there yet; the first run makes it at {expect_location(spark, table)}"
 
 
-def _describe_place(resolved: str, place: str, name: str) -> str:
-    folder = local_path(resolved)
+def _describe_place(resolved: str, place: str, name: str, spark: SparkSession | None) -> str:
+    location = resolved if spark is None else qualify(spark, resolved)
+    folder = local_path(location)
     if folder is None:
-        return f"{place}: on another store, which is not looked at"
+        if spark is None:
+            return f"{place}: on another store, which is not looked at without Spark"
+        if not may_write(spark, location):
+            raise SetupError(
+                f"output.{name}: expected a place that may be written to; the store says no. Correct its rights, or "
+                f"output.{name}."
+            )
+        return f"{place}: on another store, which says that it may be written to"
     nearest = next(parent for parent in (folder, *folder.parents) if parent.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
         raise SetupError(

@@ -146,6 +146,25 @@ def exists(spark: SparkSession, location: str) -> bool:
     return bool(path.getFileSystem(hadoop_conf(spark)).exists(path))
 
 
+def may_write(spark: SparkSession, location: str) -> bool:
+    """Whether a store says that this user may write to a path, or to the nearest folder above it that exists.
+
+    Object stores often know no rights of paths, and say yes.
+    """
+    jvm: Any = spark._jvm
+    path = jvm.org.apache.hadoop.fs.Path(location)
+    files = path.getFileSystem(hadoop_conf(spark))
+    while path.getParent() is not None and not files.exists(path):
+        path = path.getParent()
+    try:
+        files.access(path, jvm.org.apache.hadoop.fs.permission.FsAction.WRITE)
+    except Exception as error:
+        if "AccessControlException" in str(error):
+            return False
+        raise
+    return True
+
+
 def move(spark: SparkSession, source: str, target: str) -> None:
     """Rename a file or a folder to a path where nothing stands.
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from batchscore.errors import RegistryError
 from batchscore.health.checks import Check, Health, attempt
+from batchscore.health.clocks import compare_clocks, python_offset
+from batchscore.health.gpu import judge_gpu
 from batchscore.health.machine import check_comet, check_jars, check_machine, check_onnxruntime, check_packages
 from batchscore.health.workers import compare_workers
 from batchscore.jvm import JARS_VARIABLE
@@ -124,3 +128,43 @@ def test_a_sheet_has_a_line_for_each_check() -> None:
     ]
     assert health.failed
     assert not Health((Check("java", "WARN", "old"),)).failed
+
+
+L4 = "GPU 0: NVIDIA L4 (UUID: GPU-1)\nGPU 1: NVIDIA L4 (UUID: GPU-2)\n"
+DRIVER = "| NVIDIA-SMI 550.54   Driver Version: 550.54   CUDA Version: 12.4 |"
+GPUS = [  # device, what nvidia-smi says, CUDA of ONNX Runtime's build, whether workers are here; verdict and words
+    ("auto", None, None, True, "OK", "none"),
+    ("cuda", None, "12.8", True, "FAIL", "expected cuda; this machine shows no NVIDIA GPU"),
+    ("cuda", None, None, False, "OK", "none here; executors have their own"),
+    ("cpu", DRIVER, None, True, "OK", "2: NVIDIA L4; this ONNX Runtime computes on CPUs alone"),
+    ("auto", DRIVER, None, True, "WARN", r"Run: pip uninstall onnxruntime; pip install 'batchscore\[gpu\]'"),
+    ("tensorrt", DRIVER, None, True, "FAIL", "this ONNX Runtime computes on CPUs alone"),
+    ("cuda", DRIVER, "12.8", True, "OK", "its driver takes CUDA up to 12.4, ONNX Runtime was built for 12.8"),
+    ("cuda", DRIVER, "13.0", True, "FAIL", "expected a driver for CUDA 13.0, .* found one for 12.4. Update the driver"),
+    ("auto", DRIVER, "13.0", True, "WARN", "found one for 12.4"),
+    ("cuda", "no table", "12.8", True, "WARN", "expected nvidia-smi to name the driver's CUDA"),
+]
+
+
+@pytest.mark.parametrize(("device", "table", "cuda", "local", "status", "words"), GPUS)
+def test_gpu(device: str, table: str | None, cuda: str | None, local: bool, status: str, words: str) -> None:
+    found = judge_gpu(device, L4 if table else None, table, cuda, local=local)
+    assert found.status == status
+    assert re.search(words, found.found)
+
+
+def test_clocks_that_agree_and_clocks_that_do_not() -> None:
+    zone = "America/New_York"
+    right = python_offset(zone)
+    assert compare_clocks(zone, right, right, 2030).status == "OK"
+
+    def old(instant: datetime) -> int:  # before 2007 the country went to daylight time in April
+        return right(instant) - 3600 if instant.year >= 2027 and instant.month == 3 else right(instant)
+
+    def always_standard(instant: datetime) -> int:
+        return -5 * 3600 if instant.year >= 2024 else right(instant)
+
+    assert compare_clocks(zone, right, old, 2027).status == "OK"
+    found = compare_clocks(zone, right, always_standard, 2030)
+    assert found.status == "FAIL"
+    assert "they differ in 47 months, first in 2024-04" in found.found
