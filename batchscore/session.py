@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 from collections.abc import Mapping
 from importlib import resources
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from batchscore.config import EngineConfig, JobConfig
 from batchscore.errors import SetupError
 from batchscore.jvm import cache_folder, check_java, fetch_comet, fetch_jars, find_comet, find_jars, submit_options
+from batchscore.redaction import redact
 
 if TYPE_CHECKING:
     from pyspark import SparkContext
@@ -45,6 +47,8 @@ _DELTA_CLASS = "org.apache.spark.sql.delta.DeltaLog"
 _COMET_CLASS = "org.apache.spark.CometPlugin"
 _STATIC_CONF = {"spark.hadoop.parquet.page.verify-checksum.enabled": "true"}
 _EXTENSIONS = "spark.sql.extensions"
+_REDACTED = "spark.redaction.regex"
+_TELLING = "(?i)secret|password|passwd|token|credential|(access|account|api|private)[._-]?key"
 _DELTA_EXTENSION = "io.delta.sql.DeltaSparkSessionExtension"
 _COMET_EXTENSION = "org.apache.comet.CometSparkSessionExtensions"
 _DELTA_CONF = {"spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog"}
@@ -166,9 +170,22 @@ def _build_session(engine: EngineConfig, conf: Mapping[str, str], delta: bool) -
         for class_name, wanted, what in ((_DELTA_CLASS, delta, "Delta jars"), (_COMET_CLASS, comet, "Comet jar")):
             if wanted:
                 _require_class(SparkContext._jvm, class_name, what, options)
-    for key, value in {**settings, **conf}.items():
+    settings = {**settings, **conf}
+    settings[_REDACTED] = redacted_settings(settings)
+    for key, value in settings.items():
         builder = builder.config(key, value)
     return builder.getOrCreate()
+
+
+def redacted_settings(conf: Mapping[str, str]) -> str:
+    """Spark's `spark.redaction.regex`: what its own logs and pages leave out of settings.
+
+    Names that mean secrets, or the user's own expression, and each setting whose value came from a reference; Spark
+    lists Hadoop's settings by their own names, too.
+    Source: https://spark.apache.org/docs/latest/configuration.html#viewing-spark-properties.
+    """
+    own = [key.removeprefix("spark.hadoop.") for key, value in conf.items() if redact(value) != value]
+    return "|".join([conf.get(_REDACTED, _TELLING), *(re.escape(key) for key in own)])
 
 
 def _own_application(engine: EngineConfig, jars: list[Path]) -> dict[str, str]:
