@@ -37,10 +37,20 @@ if TYPE_CHECKING:
     from batchscore.config import Job, JobConfig
     from batchscore.errors import BatchscoreError
     from batchscore.features.marks import arrow_feature, feature
+    from batchscore.mending import erase, expire, maintain, redrive, waive
     from batchscore.plans import Plan
     from batchscore.records import RunRecord
     from batchscore.training import fit_encoders, list_features, log_model, training_set
     from batchscore.udfs import score_udf
+    from batchscore.watching import (
+        evaluate,
+        explain_row,
+        replay,
+        staged,
+        verify_audit,
+        write_index,
+        write_report,
+    )
 
 _HOMES = {
     "BatchscoreError": "errors",
@@ -53,7 +63,10 @@ _HOMES = {
     "block": "api",
     "check": "api",
     "discard": "api",
+    "erase": "mending",
     "evaluate": "watching",
+    "expire": "mending",
+    "explain_row": "watching",
     "feature": "features.marks",
     "fit_encoders": "training",
     "gx_results": "api",
@@ -69,6 +82,7 @@ _HOMES = {
     "redrive": "mending",
     "release": "api",
     "repair": "api",
+    "replay": "watching",
     "resume": "api",
     "rollback": "api",
     "run": "api",
@@ -82,6 +96,7 @@ _HOMES = {
     "suggest": "api",
     "training_set": "training",
     "unblock": "api",
+    "verify_audit": "watching",
     "waive": "mending",
     "write_index": "watching",
     "write_report": "watching",
@@ -98,7 +113,10 @@ __all__ = [
     "block",
     "check",
     "discard",
+    "erase",
     "evaluate",
+    "expire",
+    "explain_row",
     "feature",
     "fit_encoders",
     "gx_results",
@@ -114,6 +132,7 @@ __all__ = [
     "redrive",
     "release",
     "repair",
+    "replay",
     "resume",
     "rollback",
     "run",
@@ -127,6 +146,7 @@ __all__ = [
     "suggest",
     "training_set",
     "unblock",
+    "verify_audit",
     "waive",
     "write_index",
     "write_report",

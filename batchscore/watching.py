@@ -1,4 +1,4 @@
-"""The Python API of what comes after scoring: reports, staged rows of held runs, and how good scores were."""
+"""The Python API of what comes after scoring: reports, held rows, how good scores were, and whether they hold."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from batchscore.api import JobOrPath, find_range, load, spark_session
+from batchscore.api import JobOrPath, find_one, find_range, load, spark_session
+from batchscore.auditing import Verification
+from batchscore.auditing import verify_audit as verify
 from batchscore.config import Format
 from batchscore.decisions import read_stage_note
 from batchscore.errors import ConfigError
@@ -14,6 +16,9 @@ from batchscore.evaluation import THRESHOLDS, Evaluation, Kind, Question, evalua
 from batchscore.failures import retell
 from batchscore.ledger import find_run
 from batchscore.outputs import open_outputs
+from batchscore.provenance import RowStory
+from batchscore.provenance import explain_row as explain
+from batchscore.replaying import Replay, replay_run
 from batchscore.reporting import WrittenReport, report_index, report_run
 from batchscore.tables.locations import write_local
 from batchscore.tables.stage import read_stage, stage_from_dict
@@ -120,6 +125,37 @@ def evaluate(
         return evaluate_scores(spark_session(job), job, find_range(job, start, end), question)
     except Exception as error:
         raise retell(error) from error
+
+
+def replay(job: JobOrPath, run_id: str = "latest", *, sample: int | None = None) -> Replay:
+    """Compute a published run again from its own inputs and models, and compare; see `replaying.replay_run`.
+
+    Args:
+        job: The job or its file, as it was for the run.
+        run_id: The run's id, the beginning of it, or `latest`.
+        sample: Compare so many published rows; None for all.
+    """
+    job = load(job)
+    return replay_run(spark_session(job), job, run_id, sample)
+
+
+def explain_row(job: JobOrPath, key: Mapping[str, str], interval: str | None = None) -> RowStory:
+    """Say where the published score of one row came from; see `provenance.explain_row`.
+
+    Args:
+        job: The job or its file.
+        key: A value for each key column, as text.
+        interval: The interval, where the key occurs in several; None takes the newest.
+    """
+    job = load(job)
+    name = None if interval is None else find_one(job, interval).name
+    return explain(spark_session(job), job, key, name)
+
+
+def verify_audit(job: JobOrPath) -> Verification:
+    """Check every row of the audit's chain, and what the scores log quotes of it; `whole` says whether it is."""
+    job = load(job)
+    return verify(spark_session(job), job)
 
 
 def _write_pages(pages: Mapping[Path, str]) -> None:

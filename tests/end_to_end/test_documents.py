@@ -26,7 +26,7 @@ from batchscore.loading import load_job
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-CHECKED = frozenset("bash console json python sql text yaml".split())
+CHECKED = frozenset("bash console json python sh sql text yaml".split())
 MINIMAL = {
     "job": "documented",
     "interval": {"grain": "snapshot"},

@@ -12,6 +12,7 @@ from fault_job import OTHER_MODEL, FaultJob, days
 from pair import Pair
 
 from batchscore import hooks
+from batchscore.maintenance import maintain_tables
 from batchscore.models.registry import ModelRegistryClient
 
 if TYPE_CHECKING:
@@ -130,6 +131,23 @@ def test_optimize_and_vacuum_beside_a_run(pair: Pair, session: SparkSession, num
     result = driver.result()
     assert (result["status"], result["generation"]) == ("published", 2), result
     end_race(pair, kind, day)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(ROUNDS))
+def test_maintenance_beside_a_run(pair: Pair, session: SparkSession, number: int) -> None:
+    day = next(pair.days)
+    driver, _ = pair.drivers()
+    driver.run(pair.job, day)
+    assert driver.result()["status"] == "published"
+    barrier = BARRIERS[number % len(BARRIERS)]
+    driver.run(pair.job, day, *OTHER_MODEL, pause=[barrier])
+    driver.wait_at(barrier)
+    maintain_tables(session, pair.job.load())
+    driver.release(barrier)
+    result = driver.result()
+    assert (result["status"], result["generation"]) == ("published", 2), result
+    end_race(pair, "races: maintain", day)
 
 
 @pytest.mark.slow
