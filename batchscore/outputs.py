@@ -32,10 +32,12 @@ from batchscore.publish.schema import (
 from batchscore.records import RunRecord, show_model
 from batchscore.redaction import redact
 from batchscore.references import TABLE_NAME
+from batchscore.tables.adoption import OwnFiles
 from batchscore.tables.delta import DeltaTable
 from batchscore.tables.locations import is_path, qualify
 from batchscore.tables.parquet import ParquetTable
 from batchscore.tables.read import quote
+from batchscore.tables.stage import Stage, read_stage
 from batchscore.tables.stages import StageFolder
 from batchscore.tables.stores import check_store
 
@@ -136,6 +138,16 @@ class Outputs:
             *[rows[name] if name in rows.columns else value.alias(name) for name, value in now.items()],
         )
 
+    def staged_scores(self, stage: Stage, record: RunRecord) -> DataFrame | OwnFiles:
+        """The scored rows of a stage as the scores table takes them: its files as they are, where that is safe."""
+        rows = self.scored_rows(read_stage(self.spark, stage, "scored"), record)
+        own = stamps_of(record)
+        files = tuple(f"{stage.location}/{file}" for file in stage.files.get("scored", ()))
+        same = bool(stage.stamps) and all(stage.stamps.get(name) == value for name, value in own.items())
+        if same and isinstance(self.scores, DeltaTable) and self.scores.takes_files(rows.schema, files):
+            return OwnFiles(rows, files)
+        return rows
+
     def quarantined_rows(self, rows: DataFrame, source: DataFrame | None, record: RunRecord) -> DataFrame:
         """Staged rows as the quarantine takes them, each with its whole input row as JSON.
 
@@ -175,6 +187,17 @@ class Outputs:
         runs = newest.agg(F.max_by("run_id", "generation").alias("_run_id")).select("_run_id")
         rows: DataFrame = self.quarantine.read()
         return rows.join(F.broadcast(runs), "_run_id", "left_semi")
+
+
+def stamps_of(record: RunRecord, scored_at: datetime | None = None) -> dict[str, Any]:
+    """What every scored row of a run has in columns of its own.
+
+    Args:
+        record: The run's record.
+        scored_at: When its rows are scored; left out without it.
+    """
+    found = {"_run_id": record.run_id, "_generation": record.generation, "_model": show_model(record.model)}
+    return {**found, **({} if scored_at is None else {"_scored_at": scored_at})}
 
 
 def open_outputs(spark: SparkSession, job: Job) -> Outputs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from batchscore.assembly import describe_features
@@ -19,7 +20,7 @@ from batchscore.jvm import submit_options
 from batchscore.ledger import Standing, find_standing
 from batchscore.lineups import describe_pinned
 from batchscore.loading import config_sha256
-from batchscore.outputs import Outputs, open_outputs
+from batchscore.outputs import Outputs, open_outputs, stamps_of
 from batchscore.pinning import ModelBytes, pin_job_models, pinned_summary
 from batchscore.planning import Prepared, code_version, describe_checks, prepare
 from batchscore.plans import Plan
@@ -142,7 +143,8 @@ def _run(
         settlement.note("started")
         reached("stage.noted")
         scan = choose_scan(spark, prepared)
-        stage, told = stage_interval(spark, prepared, scan, target.stages.location(attempt.run_id))
+        place = target.stages.location(attempt.run_id)
+        stage, told = stage_interval(spark, prepared, scan, place, stamps_of(attempt.record, datetime.now(UTC)))
         attempt.learn(scan=told)
         reached("stage.written")
     return publish_stage(spark, prepared, stage, standing, settlement, force=force)
@@ -179,7 +181,7 @@ def publish_stage(
     if verdict.counts["quarantined"]:
         rows = read_stage(spark, stage, "quarantined")
         aside = target.quarantined_rows(rows, prepared.source, attempt.record)
-    return settlement.publish(target.scored_rows(read_stage(spark, stage, "scored"), attempt.record), aside)
+    return settlement.publish(target.staged_scores(stage, attempt.record), aside)
 
 
 def _plan(

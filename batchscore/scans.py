@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pyarrow as pa
 
 from batchscore.kernel.scan import Piece, ScanSpec
+from batchscore.kernel.staging import StagePlace
 from batchscore.planning import Prepared, arrow_schema
 from batchscore.scoring.acceleration import accelerated, describe_native
 from batchscore.scoring.udf import score_files, score_rows
@@ -62,7 +64,9 @@ def choose_scan(spark: SparkSession, prepared: Prepared) -> Scan:
     return Scan(by="spark", why=found, verified=True)
 
 
-def stage_interval(spark: SparkSession, prepared: Prepared, scan: Scan, location: str) -> tuple[Stage, dict[str, Any]]:
+def stage_interval(
+    spark: SparkSession, prepared: Prepared, scan: Scan, location: str, stamps: Mapping[str, Any] | None = None
+) -> tuple[Stage, dict[str, Any]]:
     """Read, check and score an interval's rows into a stage.
 
     Args:
@@ -70,6 +74,7 @@ def stage_interval(spark: SparkSession, prepared: Prepared, scan: Scan, location
         prepared: What to do.
         scan: Who reads.
         location: Where the stage goes.
+        stamps: What workers that write scored rows themselves put into every one of them; see `StagePlace`.
 
     Returns:
         The stage, and what the audit keeps of the scan.
@@ -79,15 +84,17 @@ def stage_interval(spark: SparkSession, prepared: Prepared, scan: Scan, location
     comet = scan.by == "comet"
     schema = from_arrow_schema(pa.ipc.read_schema(pa.py_buffer(prepared.spec.schema)))
     folder = local_folder(spark, location, schema)
+    place = None if folder is None else StagePlace(folder, stamps or {})
     with accelerated(spark, verify=scan.verified) if comet else nullcontext():
         if scan.spec is not None:
-            scored = score_files(spark, scan.shares, scan.spec, prepared.spec, prepared.contents, folder)
+            scored = score_files(spark, scan.shares, scan.spec, prepared.spec, prepared.contents, place)
         else:
-            scored = score_rows(spark, prepared.rows, prepared.spec, prepared.contents, folder)
+            scored = score_rows(spark, prepared.rows, prepared.spec, prepared.contents, place)
         if folder is None:
             stage = write_stage(spark, scored, location)
         else:
-            stage = find_stage([(row["_file"], row["_outcome"]) for row in scored.collect()], location, schema)
+            found = [(row["_file"], row["_outcome"]) for row in scored.collect()]
+            stage = find_stage(found, location, schema, stamps or {})
         native = {"comet": describe_native(scored)} if comet else {}
     return stage, {**scan.summary(), **native}
 

@@ -18,6 +18,7 @@ from batchscore.outputs import Outputs
 from batchscore.publish.protocol import METADATA_KEY, Attempt, Published, publish
 from batchscore.records import RunRecord, to_dict
 from batchscore.signalling import tell_of
+from batchscore.tables.adoption import OwnFiles
 from batchscore.tables.stage import Stage
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class Settlement:
             note = {"state": state, "record": known, "stage": stage, "material": dict(self.material)}
             self.target.stages.write_note(self.stage_run, note)
 
-    def publish(self, scored: DataFrame, quarantined: DataFrame | None) -> RunRecord:
+    def publish(self, scored: DataFrame | OwnFiles, quarantined: DataFrame | None) -> RunRecord:
         """Publish rows under this attempt's record, and audit it; from here on a stop comes too late."""
         with shielded():
             with self.attempt.step("publish"):
@@ -113,7 +114,7 @@ class Settlement:
             if not published:
                 tell_of(self.target, record, self.attempt.progress)
 
-    def _commit(self, scored: DataFrame, quarantined: DataFrame | None) -> Published:
+    def _commit(self, scored: DataFrame | OwnFiles, quarantined: DataFrame | None) -> Published:
         target, attempt = self.target, self.attempt
         record = attempt.ended("published")
         detail = canonical(to_dict(record)).encode()

@@ -15,7 +15,7 @@ from batchscore.kernel.batch import run_kernel
 from batchscore.kernel.checking import CheckSpec, run_checks
 from batchscore.kernel.scan import Piece, ScanSpec, read_pieces, tally_pieces
 from batchscore.kernel.spec import KernelSpec
-from batchscore.kernel.staging import STAGED, stage_batches
+from batchscore.kernel.staging import STAGED, StagePlace, stage_batches
 from batchscore.kernel.tally import Tally
 from batchscore.kernel.training import FillSpec, fill_batches
 from batchscore.scoring.finders import drop_spark_finders
@@ -30,7 +30,11 @@ Task = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
 
 def score_rows(
-    spark: SparkSession, rows: DataFrame, spec: KernelSpec, contents: Mapping[str, bytes], folder: str | None = None
+    spark: SparkSession,
+    rows: DataFrame,
+    spec: KernelSpec,
+    contents: Mapping[str, bytes],
+    stage: StagePlace | None = None,
 ) -> DataFrame:
     """Check, score and tally rows in Python workers; nothing runs until the result is written or read.
 
@@ -39,16 +43,16 @@ def score_rows(
         rows: [n] rows with the columns that the spec names.
         spec: What the kernel does.
         contents: Bytes of the pinned models by their digests.
-        folder: A local path that the workers write the rows to; None to give them back.
+        stage: Where the workers write the rows to; None to give them back.
 
     Returns:
         Every row once with its outcome, and one tally row for each task; columns as `spec.schema`. Where the workers
-        write them: the files, `_file` relative to the folder, each with its `_outcome`.
+        write them: the files, `_file` relative to its folder, each with its `_outcome`.
 
     Raises:
         ModelError: The model is too large to broadcast.
     """
-    schema, task, profile = _scoring(spark, spec, contents, folder)
+    schema, task, profile = _scoring(spark, spec, contents, stage)
     return _map_batches(rows, task, schema, profile)
 
 
@@ -58,7 +62,7 @@ def score_files(
     scan: ScanSpec,
     spec: KernelSpec,
     contents: Mapping[str, bytes],
-    folder: str | None = None,
+    stage: StagePlace | None = None,
 ) -> DataFrame:
     """The same for rows that the workers read themselves.
 
@@ -68,7 +72,7 @@ def score_files(
         scan: Which columns.
         spec: What the kernel does.
         contents: Bytes of the pinned models by their digests.
-        folder: As for `score_rows`.
+        stage: As for `score_rows`.
 
     Returns:
         As `score_rows`.
@@ -76,14 +80,14 @@ def score_files(
     Raises:
         ModelError: The model is too large to broadcast.
     """
-    schema, task, profile = _scoring(spark, spec, contents, folder)
+    schema, task, profile = _scoring(spark, spec, contents, stage)
     read = partial(_read_share, shares=tuple(shares), scan=scan, task=task)
     numbers = spark.range(0, len(shares), 1, len(shares))
     return numbers.mapInArrow(read, schema, profile=profile)
 
 
 def _scoring(
-    spark: SparkSession, spec: KernelSpec, contents: Mapping[str, bytes], folder: str | None
+    spark: SparkSession, spec: KernelSpec, contents: Mapping[str, bytes], stage: StagePlace | None
 ) -> tuple[Any, Task, Any]:
     """The schema of what scoring gives back, the task that does it, and its resource profile."""
     from pyspark.sql.pandas.types import from_arrow_schema  # noqa: PLC0415 - the driver alone needs it
@@ -97,8 +101,8 @@ def _scoring(
                 "by quantising it."
             )
     broadcasts = {sha256: spark.sparkContext.broadcast(content) for sha256, content in contents.items()}
-    schema = from_arrow_schema(STAGED if folder else pa.ipc.read_schema(pa.py_buffer(spec.schema)))
-    task = partial(_score_task, spec=spec, broadcasts=broadcasts, folder=folder)
+    schema = from_arrow_schema(STAGED if stage else pa.ipc.read_schema(pa.py_buffer(spec.schema)))
+    task = partial(_score_task, spec=spec, broadcasts=broadcasts, stage=stage)
     return schema, task, task_profile(spark, spec.session)
 
 
@@ -172,8 +176,8 @@ def _check_task(batches: Iterator[pa.RecordBatch], *, spec: CheckSpec) -> Iterat
 
 
 def _score_task(
-    batches: Iterator[pa.RecordBatch], *, spec: KernelSpec, broadcasts: Mapping[str, Any], folder: str | None
+    batches: Iterator[pa.RecordBatch], *, spec: KernelSpec, broadcasts: Mapping[str, Any], stage: StagePlace | None
 ) -> Iterator[pa.RecordBatch]:
     worker = f"{socket.gethostname()}:{os.getpid()}"
     scored = run_kernel(batches, spec, lambda sha256: broadcasts[sha256].value, worker, task_address())
-    return stage_batches(scored, folder) if folder else scored
+    return stage_batches(scored, stage) if stage else scored

@@ -12,6 +12,7 @@ from batchscore.errors import ConfigError, WriteError
 from batchscore.failures import refuse
 from batchscore.hooks import reached
 from batchscore.ports import Commit
+from batchscore.tables.adoption import OwnFiles, OwnRecords, adopt_files, adopt_records, can_adopt
 from batchscore.tables.catalog import create_table, expect_location, find_table, quote_name
 from batchscore.tables.locations import is_path, list_names, read_file, remove_folder, write_file
 from batchscore.tables.locks import TableLock, local_path
@@ -161,16 +162,30 @@ class DeltaTable:
         """Commits with a version above `after`, oldest first."""
         return self._log.commits(after)
 
-    def append(self, rows: DataFrame, *, app_id: str, txn_version: int, metadata: str | None = None) -> None:
+    def takes_files(self, schema: StructType, files: Sequence[str] = ()) -> bool:
+        """Whether Parquet files of these columns may become the table's as they are; see `adoption`."""
+        return can_adopt(self._log, schema, files)
+
+    def append(
+        self, rows: DataFrame | OwnRecords, *, app_id: str, txn_version: int, metadata: str | None = None
+    ) -> None:
         """Add rows in one commit."""
+        if isinstance(rows, OwnRecords):
+            adopt_records(self._log, rows, app_id=app_id, txn_version=txn_version, metadata=metadata)
+            return
         writer = rows.write.format("delta").mode("append")
         writer = writer.option("txnAppId", app_id).option("txnVersion", str(txn_version))
         if metadata is not None:
             writer = writer.option("userMetadata", metadata)
         writer.save(self.location)
 
-    def replace(self, rows: DataFrame, *, interval: str, app_id: str, txn_version: int, metadata: str) -> None:
+    def replace(
+        self, rows: DataFrame | OwnFiles, *, interval: str, app_id: str, txn_version: int, metadata: str
+    ) -> None:
         """Replace the rows whose `_interval` is `interval` in one commit."""
+        if isinstance(rows, OwnFiles):
+            adopt_files(self._log, rows, interval=interval, app_id=app_id, txn_version=txn_version, metadata=metadata)
+            return
         literal = interval.replace("'", "''")
         (
             rows.write.format("delta")
@@ -182,8 +197,10 @@ class DeltaTable:
             .save(self.location)
         )
 
-    def frame_of(self, records: Sequence[Mapping[str, Any]], schema: StructType) -> DataFrame:
+    def frame_of(self, records: Sequence[Mapping[str, Any]], schema: StructType) -> DataFrame | OwnRecords:
         """A few records as rows for `append`."""
+        if self.takes_files(schema):
+            return OwnRecords(tuple(records), schema)
         rows = [tuple(record[field.name] for field in schema.fields) for record in records]
         return self._spark.createDataFrame(rows, schema).coalesce(1)
 

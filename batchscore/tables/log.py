@@ -23,8 +23,8 @@ class DeltaLog:
     """One table's transaction log. Source: Delta protocol, https://github.com/delta-io/delta/blob/master/PROTOCOL.md."""
 
     def __init__(self, spark: SparkSession, location: str) -> None:
-        self._spark = spark
-        self._jvm: Any = spark._jvm
+        self.spark = spark
+        self.jvm: Any = spark._jvm
         self.location = location
 
     def exists(self) -> bool:
@@ -33,16 +33,16 @@ class DeltaLog:
 
     def snapshot(self) -> Any:
         """The latest snapshot, freshly listed; a JVM object."""
-        none = self._jvm.scala.Option.empty()
-        return self._handle().update(False, none, none)
+        none = self.jvm.scala.Option.empty()
+        return self.handle().update(False, none, none)
 
     def snapshot_at(self, version: int) -> Any:
         """The snapshot at one version; a JVM object."""
-        handle = self._handle()
+        handle = self.handle()
         latest = self.snapshot()
         if latest.version() == version:
             return latest
-        empty = self._jvm.scala.Option.empty()
+        empty = self.jvm.scala.Option.empty()
         return handle.getSnapshotAt(version, empty, empty, False)
 
     def version(self) -> int:
@@ -94,8 +94,8 @@ class DeltaLog:
         Raises:
             WriteError: The file has lost what was written to it.
         """
-        handle = self._handle()
-        path = self._jvm.org.apache.hadoop.fs.Path(handle.logPath(), f"{version:020d}.json")
+        handle = self.handle()
+        path = self.jvm.org.apache.hadoop.fs.Path(handle.logPath(), f"{version:020d}.json")
         conf = handle.newDeltaHadoopConf()
         if not path.getFileSystem(conf).exists(path):
             return None
@@ -123,9 +123,10 @@ class DeltaLog:
             if name.endswith(".json") and name[:20] > checkpoint and file.stat().st_size == 0:
                 raise WriteError(_cut_short(str(file)))
 
-    def _handle(self) -> Any:
-        session: Any = self._spark._jsparkSession
-        return self._jvm.org.apache.spark.sql.delta.DeltaLog.forTable(session, self.location)
+    def handle(self) -> Any:
+        """Delta's own object of the log; a JVM object."""
+        session: Any = self.spark._jsparkSession
+        return self.jvm.org.apache.spark.sql.delta.DeltaLog.forTable(session, self.location)
 
 
 def _cut_short(file: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
@@ -34,12 +34,14 @@ class Stage:
         files: Its files by outcome (`scored`, `quarantined`, `tally`), relative to the path.
         counts: Rows by outcome, from the files' footers.
         schema: Its columns, as Spark's JSON.
+        stamps: Column to its one value, where the workers have put it into every scored row.
     """
 
     location: str
     files: Mapping[str, tuple[str, ...]]
     counts: Mapping[str, int]
     schema: str
+    stamps: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """What a note keeps of it."""
@@ -47,13 +49,14 @@ class Stage:
             "files": {k: list(v) for k, v in self.files.items()},
             "counts": dict(self.counts),
             "schema": self.schema,
+            "stamps": {name: value for name, value in self.stamps.items() if isinstance(value, (str, int))},
         }
 
 
 def stage_from_dict(location: str, kept: Mapping[str, Any]) -> Stage:
     """The stage that `to_dict` wrote of."""
     files = {outcome: tuple(names) for outcome, names in kept["files"].items()}
-    return Stage(location, files, dict(kept["counts"]), kept["schema"])
+    return Stage(location, files, dict(kept["counts"]), kept["schema"], kept.get("stamps", {}))
 
 
 def write_stage(spark: SparkSession, rows: DataFrame, location: str) -> Stage:
@@ -85,20 +88,21 @@ def local_folder(spark: SparkSession, location: str, schema: StructType) -> str 
     return str(folder)
 
 
-def find_stage(files: Iterable[tuple[str, str]], location: str, schema: StructType) -> Stage:
+def find_stage(files: Iterable[tuple[str, str]], location: str, schema: StructType, stamps: Mapping[str, Any]) -> Stage:
     """The stage that workers have written.
 
     Args:
         files: Each whole file, relative to the location, with its outcome.
         location: The stage's local path.
-        schema: Its columns.
+        schema: Its columns, without those of the stamps.
+        stamps: What every scored row has in columns of its own.
     """
     found: dict[str, list[str]] = {}
     for file, outcome in sorted(files):
         found.setdefault(outcome, []).append(file)
     folder = local_path(location)
     counts = {o: sum(pq.read_metadata(f"{folder}/{file}").num_rows for file in named) for o, named in found.items()}
-    return Stage(location, {outcome: tuple(named) for outcome, named in found.items()}, counts, schema.json())
+    return Stage(location, {outcome: tuple(named) for outcome, named in found.items()}, counts, schema.json(), stamps)
 
 
 def read_stage(spark: SparkSession, stage: Stage, outcome: str) -> DataFrame:

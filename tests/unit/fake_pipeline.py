@@ -186,7 +186,10 @@ def on_lists(current: Callable[[], Process]) -> Iterator[None]:
         (pinning, "pin_job_models"): lambda job, recorded: recorded["version"],
         (pinning, "reopen_input"): lambda *args: None,
         (scans, "choose_scan"): lambda spark, prepared: None,
-        (scans, "stage_interval"): lambda spark, prepared, scan, place: (write_stage(spark, prepared.rows, place), {}),
+        (scans, "stage_interval"): lambda spark, prepared, scan, place, stamps: (
+            write_stage(spark, prepared.rows, place),
+            {},
+        ),
         (stage_module, "read_stage"): read_stage,
         (judging, "judge_stage"): judge_stage,
         (gating, "judge_gates"): judge_gates,
