@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from batchscore.audit.fold import Head
+from batchscore.audit.fold import QUIET_OPERATIONS, Head
 from batchscore.audit.verify import ChainFault, Core, find_faults, plain_row
 from batchscore.config import Job
 from batchscore.errors import ConfigError, VerificationError
@@ -110,7 +110,7 @@ def verify_audit(spark: SparkSession, job: Job) -> Verification:
         head = _head(target)
         cores = _cores(target)
         rows = _rows(target) if target.audit.exists() else iter(())
-        faults = tuple(find_faults(rows, head, cores))
+        faults = (*find_faults(rows, head, cores), *_find_unrecorded(target, head))
         if _head(target) == head:  # else a run has added to it meanwhile
             break
     quoting = sum(1 for core in cores if core.version <= head.scores_version)
@@ -235,6 +235,20 @@ def _head(target: Outputs) -> Head:
 def _cores(target: Outputs) -> list[Core]:
     commits = target.scores.commits(-1) if target.scores.exists() else []
     return [Core(commit.version, core) for commit in commits if (core := read_metadata(commit)) is not None]
+
+
+def _find_unrecorded(target: Outputs, head: Head) -> Iterator[ChainFault]:
+    """Scores commits that the audit should know of, and does not; those of a run at work will be told."""
+    for commit in target.scores.commits(head.scores_version) if target.scores.exists() else []:
+        core = read_metadata(commit)
+        run_id = str(core["run_id"]) if core is not None else None
+        at_work = run_id is not None and target.stages.is_claimed(run_id)
+        if not at_work and commit.operation not in QUIET_OPERATIONS:
+            who = f"run {run_id}" if run_id else f"a {commit.operation}"
+            what = f"scores version {commit.version} ({who}) is not in the audit"
+            yield ChainFault(
+                head.seq + 1, f"{what}: its driver died, and `batchscore repair` adds it, or it was removed"
+            )
 
 
 def _rows(target: Outputs) -> Iterator[dict[str, Any]]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from batchscore.attempts import make_event
 from batchscore.config import Job
+from batchscore.errors import ConfigError
 from batchscore.intervals import Interval
 from batchscore.ledger import Account
 from batchscore.outputs import Outputs, open_outputs
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
 
 WAIVED, EXPIRED = "waive", "expire"
+MOST_DAYS = 36_500
 
 
 def waive_rows(
@@ -30,15 +32,26 @@ def waive_rows(
         intervals: The intervals.
         rule: Only rows set aside by this reason; None for all.
         reason: Why.
+
+    Raises:
+        ConfigError: There is no reason, or there are no such rows.
     """
+    if not reason.strip():
+        raise ConfigError("--waive: expected a reason, which the audit keeps; found none.")
     target = open_outputs(spark, job)
     target.ledger.repair()
     events = []
     for interval in intervals:
         account = target.ledger.account(interval.name)
-        if account.current is not None:
-            rows = _narrow(quarantined_rows(target, account), rule, []).count()
+        if account.current is None:
+            continue
+        left = _narrow(quarantined_rows(target, account), None, closed_rules(target, interval, account))
+        rows = left.count() - _narrow(left, None, [rule]).count()  # a row of other reasons, too, stays open
+        if rows:
             events.append(_close(WAIVED, job, interval, account, rows, reason, rule))
+    if not events:
+        which = f"by {rule} alone" if rule else "and not closed"
+        raise ConfigError(f"--waive: expected quarantined rows that were set aside {which}; found none.")
     target.ledger.fold(events=events)
     return events
 
@@ -54,7 +67,12 @@ def expire_rows(
         intervals: The intervals; those whose published run ended later, or that have no open rows, are left out.
         days: Days.
         now: Until when they count.
+
+    Raises:
+        ConfigError: That is no number of days.
     """
+    if not 1 <= days <= MOST_DAYS:
+        raise ConfigError(f"--expire {days}: expected 1 to {MOST_DAYS:,} days.")
     target = open_outputs(spark, job)
     target.ledger.repair()
     before = now - timedelta(days=days)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import uuid
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,7 @@ from batchscore.audit.fold import ERASE_KEY
 from batchscore.config import Job
 from batchscore.errors import ConfigError, WriteError
 from batchscore.failures import retell
-from batchscore.outputs import Outputs, open_outputs
+from batchscore.outputs import Outputs, former_differences, open_outputs
 from batchscore.pinning import resolve_table
 from batchscore.rendering import Sheet, Shown
 from batchscore.tables.delta import DeltaTable
@@ -25,7 +26,8 @@ from batchscore.tables.read import quote, read_pinned
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-Keys = Sequence[Mapping[str, str]]
+Keys = Sequence[Mapping[str, str]] | Mapping[str, str]
+KeyList = Sequence[Mapping[str, str]]
 MOST_KEYS = 10_000
 # Scores last: until then the erasure can be begun anew, and finds what is left by the same keys.
 _ORDER = ("quarantine", "challenger", "differences", "scores")
@@ -101,7 +103,8 @@ def erase_rows(
     Args:
         spark: A session that `open_session` made.
         job: The job; it needs `input.key` and Delta output.
-        keys: For each key, values of some or all columns of `input.key`, as text; the same columns for all.
+        keys: For each key, values of some or all columns of `input.key`, as text; the same columns for all. One key
+            may stand alone.
         reason: Why, such as the number of a request; the audit keeps it.
         dry_run: Only look.
         progress: Called with a line for each step.
@@ -110,6 +113,7 @@ def erase_rows(
         ConfigError: The keys are none of the job's, or the output is plain Parquet.
         WriteError: A run is at work, or a store did not take it.
     """
+    keys = [keys] if isinstance(keys, Mapping) else list(keys)
     names = _check_keys(job, keys)
     target = open_outputs(spark, job)
     _refuse_runs(target)
@@ -135,17 +139,30 @@ def erase_rows(
         raise retell(error) from error
 
 
-def read_keys(text: str, where: str) -> list[dict[str, str]]:
-    """Keys from CSV with a header of columns.
+def read_keys(text: str, known: Sequence[str], where: str) -> list[dict[str, str]]:
+    """Keys from CSV with a header of columns. No message has any of its text.
+
+    Args:
+        text: The CSV.
+        known: The job's key columns.
+        where: How messages name it.
 
     Raises:
-        ConfigError: A line has another number of values.
+        ConfigError: It is no CSV, its header names other columns, or a line has another number of values.
     """
-    lines = list(csv.reader(text.splitlines()))
+    try:
+        lines = [line for line in csv.reader(io.StringIO(text, newline=""), strict=True) if line]
+    except csv.Error as error:
+        raise ConfigError(f"{where}: expected CSV as RFC 4180 has it; found {error}.") from error
     header, *rows = lines or [[]]
-    for number, row in enumerate(rows, start=2):
+    if not header or not set(header) <= set(known) or len(set(header)) < len(header):
+        raise ConfigError(
+            f"{where}: expected a first line with names of key columns, each once, of {', '.join(known)}; found "
+            f"{len(header)} others."
+        )
+    for number, row in enumerate(rows, start=1):
         if len(row) != len(header):
-            raise ConfigError(f"{where}, line {number}: expected {len(header)} values; found {len(row)}.")
+            raise ConfigError(f"{where}, key {number}: expected {len(header)} values; found {len(row)}.")
     return [dict(zip(header, row, strict=True)) for row in rows]
 
 
@@ -173,11 +190,11 @@ def _erase(
     for run_id in told.stages:
         progress(f"stage of run {run_id}")
         _remove_stage(target, run_id, reason)
-    metadata = json.dumps({ERASE_KEY: {"erase_id": erase_id, "job": told.job}})
     files = {}
     for name, one in found.items():
         progress(f"{name}: removing rows, and replaced files that hold them")
         if one.rows:
+            metadata = json.dumps({ERASE_KEY: {"erase_id": erase_id, "job": told.job, "rows": dict(one.rows)}})
             delete_rows(spark, one.table, one.keys, metadata)
         files[name] = remove_replaced(spark, one.table, one.keys)
     tables = {name: {"rows": counts["rows"], "files": files[name]} for name, counts in told.tables.items()}
@@ -193,7 +210,7 @@ def _erase(
     )
 
 
-def _check_keys(job: Job, keys: Keys) -> list[str]:
+def _check_keys(job: Job, keys: KeyList) -> list[str]:
     config = job.config
     if config.output.format != "delta":
         raise ConfigError(
@@ -205,8 +222,10 @@ def _check_keys(job: Job, keys: Keys) -> list[str]:
     if not names or not set(names) <= set(known) or any(set(key) != set(names) for key in keys):
         raise ConfigError(
             f"--key: expected a value for some or all of {', '.join(known) or '(the job has no key)'}, the same "
-            f"columns for each key; found {', '.join(sorted({name for key in keys for name in key})) or 'none'}."
+            f"columns for each key; found {'others' if names else 'none'}."
         )
+    if any(not isinstance(value, str) for key in keys for value in key.values()):
+        raise ConfigError("--key: expected values as text; found another type, or none.")
     if len(keys) > MOST_KEYS:
         raise ConfigError(f"--keys: expected at most {MOST_KEYS:,} keys; found {len(keys):,}. Erase them in parts.")
     return names
@@ -221,8 +240,10 @@ def _refuse_runs(target: Outputs) -> None:
         raise WriteError(f"erase: run {alive[0]} is at work and may publish the rows again. Wait for it, then erase.")
 
 
-def _look(spark: SparkSession, target: Outputs, name: str, keys: Keys, names: Sequence[str]) -> _Found | None:
+def _look(spark: SparkSession, target: Outputs, name: str, keys: KeyList, names: Sequence[str]) -> _Found | None:
     table = getattr(target, name)
+    if name == "differences" and table is None:
+        table = former_differences(target)
     if not isinstance(table, DeltaTable) or not table.exists():
         return None
     table.repair()
@@ -236,7 +257,7 @@ def _look(spark: SparkSession, target: Outputs, name: str, keys: Keys, names: Se
     return _Found(table=table, keys=typed, rows=counts, files=replaced)
 
 
-def _frame_of(spark: SparkSession, keys: Keys, types: Mapping[str, str]) -> DataFrame:
+def _frame_of(spark: SparkSession, keys: KeyList, types: Mapping[str, str]) -> DataFrame:
     """Distinct keys with a table's types.
 
     Raises:
@@ -270,7 +291,7 @@ def _remove_stage(target: Outputs, run_id: str, reason: str | None) -> None:
         target.stages.remove(run_id)
 
 
-def _count_input(spark: SparkSession, job: Job, keys: Keys, names: Sequence[str]) -> int | None:
+def _count_input(spark: SparkSession, job: Job, keys: KeyList, names: Sequence[str]) -> int | None:
     """Rows of the keys in the input as it is now."""
     config = job.config.input
     try:

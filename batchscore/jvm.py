@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -92,11 +93,11 @@ def submit_options(*, delta: bool, comet: bool) -> str:
             jars += [str(path) for path in paths]
         elif wanted:
             packages.append(package)
-    options = [f"--jars {','.join(jars)}"] if jars else []
-    options += [f"--packages {','.join(packages)}"] if packages else []
+    options = ["--jars", ",".join(jars)] if jars else []
+    options += ["--packages", ",".join(packages)] if packages else []
     if comet and (paths := find_comet()):  # its plugin starts before Spark hands jars out
-        options += [f"--driver-class-path {paths[0]}", f"--conf spark.executor.extraClassPath={paths[0]}"]
-    return " ".join(options)
+        options += ["--driver-class-path", str(paths[0]), "--conf", f"spark.executor.extraClassPath={paths[0]}"]
+    return shlex.join(options)
 
 
 def _folder(name: str) -> Path:

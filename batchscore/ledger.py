@@ -141,13 +141,17 @@ class Ledger:
         """Whether a staged run is done with: published, by itself or by an override, or discarded."""
         return _is_settled(self.history(interval), run_id)
 
+    def erased_rows(self, record: Mapping[str, Any]) -> int:
+        """Scored rows that were erased from a published run's interval since it was published."""
+        return sum(int((event.get("rows") or {}).get(record["interval"], 0)) for event in self._erasures(record))
+
     def is_erased(self, record: Mapping[str, Any]) -> bool:
-        """Whether rows of some keys were erased from a published run's interval after it was published."""
+        """Whether any rows, scored or set aside, were erased from a run's interval since it was published."""
+        return any(record["interval"] in event.get("intervals", ()) for event in self._erasures(record))
+
+    def _erasures(self, record: Mapping[str, Any]) -> list[dict[str, Any]]:
         seq = record.get("seq")
-        return seq is not None and any(
-            event["seq"] > seq and record["interval"] in event.get("intervals", ())
-            for event in self.records({"kind": ["erase"]})
-        )
+        return [] if seq is None else [event for event in self.records({"kind": ["erase"]}) if event["seq"] > seq]
 
     def repair(
         self,

@@ -59,13 +59,15 @@ class EventList(Shown):
 
     def sheet(self) -> Sheet:
         """The records laid out."""
-        names = ("kind", "interval", "run", "of run", "reason")
+        counted = any("rows" in event for event in self.events)
+        names = ("kind", "interval", "run", "of run", *(("rows",) if counted else ()), "reason")
         lines = [
             [
                 e["kind"],
                 str(e.get("interval_label", "")).partition(" (")[0],
                 e.get("run_id"),
                 e.get("of"),
+                *((e.get("rows"),) if counted else ()),
                 e.get("reason"),
             ]
             for e in self.events

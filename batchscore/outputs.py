@@ -189,6 +189,17 @@ class Outputs:
         return rows.join(F.broadcast(runs), "_run_id", "left_semi")
 
 
+def former_differences(target: Outputs) -> TablePort | None:
+    """The differences table of a challenger that the job no longer has, where it stands at its usual place."""
+    job = target.job
+    if target.differences is not None or job.config.output.format != "delta":
+        return None
+    scores = resolve_table(job, job.config.output.scores).rstrip("/")
+    place = _beside(job, job.config.output.differences, scores, "differences")
+    table = DeltaTable(target.spark, _absolute(target.spark, job, "differences", place))
+    return table if table.exists() else None
+
+
 def stamps_of(record: RunRecord, scored_at: datetime | None = None) -> dict[str, Any]:
     """What every scored row of a run has in columns of its own.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -200,9 +201,10 @@ def _plan(
 
 def submit_line(job: Job, interval: Interval) -> str:
     """The `spark-submit` line that runs this interval of this job."""
-    span = f" --interval {interval.label}" if interval.start else ""
+    span = ["--interval", interval.label] if interval.start else []
     options = submit_options(delta=needs_delta(job.config), comet=job.config.engine.accelerator == "comet")
-    return f"spark-submit{' ' if options else ''}{options} jobs/score.py run {job.file}{span}"
+    run = shlex.join(["jobs/score.py", "run", job.file, *span])
+    return " ".join(part for part in ("spark-submit", options, run) if part)
 
 
 def _planned(prepared: Prepared, standing: Standing, force: bool, run_id: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 
@@ -125,6 +126,7 @@ def _explain(spark: SparkSession, job: Job, key: Mapping[str, str], interval: st
         )
     target = open_outputs(spark, job)
     target.ledger.repair()
+    _check_types(target, key)
     run_id, row, reasons = _find_row(target, key, interval)
     record = find_run(target.ledger, run_id)
     reopened = reopen_run(spark, job, target, record)
@@ -138,7 +140,8 @@ def _explain(spark: SparkSession, job: Job, key: Mapping[str, str], interval: st
     computed, features, tally = _compute(prepared, prepared.rows.where(_matches(prepared.rows, key)).toArrow())
     carried = (*keys, *job.config.output.passthrough)
     outputs = [field.name for field in prepared.fields if field.name not in carried]
-    values = {name: source[0][name] for name in keys}
+    _show_moments(source_row := source[0].asDict(recursive=True), prepared.source, job)
+    values = {name: source_row[name] for name in keys}
     return RowStory(
         job=job.config.job,
         key=values,
@@ -148,7 +151,7 @@ def _explain(spark: SparkSession, job: Job, key: Mapping[str, str], interval: st
         model=_tell_model(record),
         tables=_tell_tables(record),
         commits=dict(record.get("commits") or {}),
-        input=source[0].asDict(recursive=True),
+        input=source_row,
         features=features,
         checks=tuple(_tell_checks(prepared, tally)),
         published={} if row is None else {name: row[name] for name in outputs if name in row},
@@ -156,6 +159,26 @@ def _explain(spark: SparkSession, job: Job, key: Mapping[str, str], interval: st
         reasons=tuple(reasons or ()),
         same_key=reopened.same_key,
     )
+
+
+def _check_types(target: Outputs, key: Mapping[str, str]) -> None:
+    """Refuse a value that cannot be of its column's type: nothing would be found, for no reason that one sees."""
+    from pyspark.sql import functions as F  # noqa: PLC0415 - keeps `validate` free of Spark
+
+    types = target.scores.columns() if target.scores.exists() else {}
+    for name, text in key.items():
+        if name in types:
+            value = target.spark.range(1).select(F.lit(text).try_cast(types[name]).isNotNull().alias("ok")).first()
+            if value is not None and not value["ok"]:
+                raise ConfigError(f"--key {name}: expected a value of type {types[name]}; found none.")
+
+
+def _show_moments(row: dict[str, Any], frame: DataFrame, job: Job) -> None:
+    """Timestamps in the job's zone with their offset, so that what is printed can be given as a key."""
+    zone = ZoneInfo(job.config.interval.time_zone)
+    for field in frame.schema.fields:
+        if field.dataType.typeName() == "timestamp" and row.get(field.name) is not None:
+            row[field.name] = row[field.name].astimezone(zone).isoformat(sep=" ")  # Spark gave the driver's clock
 
 
 def _find_row(

@@ -21,7 +21,7 @@ from batchscore.reopening import reopen_plan
 from batchscore.republish import begin
 from batchscore.scans import choose_scan, stage_interval
 from batchscore.settlement import Settlement, settle
-from batchscore.tables.read import quote
+from batchscore.tables.read import find_duplicates, quote
 from batchscore.tables.stage import Stage, read_stage
 
 if TYPE_CHECKING:
@@ -135,10 +135,17 @@ def _plan(settlement: Settlement, interval: Interval, reason: str | None, model:
         return None
     aside = quarantined_rows(target, account)
     chosen = open_rows(aside, target.job, reason, closed_rules(target, interval, account))
+    if not chosen.limit(1).count():
+        return None
+    whole = _prepare(target.spark, target.job, account, model)
+    if target.job.config.input.on_duplicate_key == "keep":
+        keys = list(target.job.config.input.key)  # a twin that was scored would be scored again
+        doubled = find_duplicates(whole.source.select(*[quote(key) for key in keys]), keys)
+        chosen = chosen.join(doubled, keys, "left_anti").select(chosen.columns)
     count = chosen.count()
     if not count:
         return None
-    prepared = _narrow(_prepare(target.spark, target.job, account, model), chosen)
+    prepared = _narrow(whole, chosen)
     _learn(settlement, account, prepared, generation)
     return _Work(prepared=prepared, current=account.current, aside=aside, chosen=chosen, open=count)
 
@@ -206,7 +213,7 @@ def _publish(settlement: Settlement, work: _Work, stage: Stage) -> RunRecord:
     scored, aside = standing.count(), old["quarantined"]
     if target.ledger.is_erased(current):
         aside = work.aside.count()
-    elif scored != old["scored"]:
+    if scored != old["scored"] - target.ledger.erased_rows(current):
         raise WriteError(
             f"redrive of {attempt.record.interval_label}: expected the {old['scored']} rows that run "
             f"{current['run_id']} published; others have changed the table. Score the interval again instead."

@@ -94,10 +94,12 @@ def _published(spark: SparkSession, target: Outputs, record: Mapping[str, Any]) 
         return frame.where((frame["_interval"] == record["interval"]) & (frame["_run_id"] == record["run_id"]))
 
     current = rows_of(target.scores.read())
-    found = current.count()
-    lost = record["counts"]["scored"] - found
-    if not lost or (found and target.ledger.is_erased(record)):
-        return current, lost
+    if current.count() == record["counts"]["scored"]:
+        return current, 0
+    seen = target.ledger.account(str(record["interval"])).current
+    erased = target.ledger.erased_rows(record)
+    if erased and seen is not None and seen["run_id"] == record["run_id"]:
+        return current, erased
     version = int(record["commits"]["scores"])
     where = f"output.scores {target.scores.location}, version {version}"
     published = rows_of(_kept(where, lambda: target.scores.read_at(version)))

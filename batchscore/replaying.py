@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
 
 SHOWN_ROWS = 20
+_PLACE = "_place"
 # Absolute and relative difference that two computations of one score may have, by what computed the first.
 EXACT = (1e-6, 1e-5)  # ONNX Runtime in float32, whatever the provider; equal to the bit on the same machine
 REDUCED = (1e-2, 1e-2)  # TF32 or half precision on a GPU: 10 bits of mantissa
@@ -141,7 +142,11 @@ def _replay(spark: SparkSession, job: Job, run_id: str, sample: int | None) -> R
     if sample is not None:
         rows = rows.join(published.select(*[quote(key) for key in keys]), list(keys), "left_semi")
     scored = score_rows(spark, rows, reopened.prepared.spec, reopened.prepared.contents).where("_outcome = 'scored'")
-    both = _join(published, scored, keys, columns).persist()
+    if job.config.input.on_duplicate_key == "keep":
+        published, scored = (_number(frame, keys, columns) for frame in (published, scored))
+        both = _join(published, scored, (*keys, _PLACE), columns).persist()
+    else:
+        both = _join(published, scored, keys, columns).persist()
     try:
         return _compare(job, reopened, both, keys, columns)
     finally:
@@ -152,6 +157,16 @@ def _sample(published: DataFrame, keys: Sequence[str], sample: int) -> DataFrame
     from pyspark.sql import functions as F  # noqa: PLC0415 - keeps `validate` free of Spark
 
     return published.orderBy(F.xxhash64(*[F.col(quote(key)) for key in keys])).limit(sample)
+
+
+def _number(rows: DataFrame, keys: Sequence[str], columns: Sequence[str]) -> DataFrame:
+    """Rows with the place that each has among those of its key, by what is compared: for keys that are not unique."""
+    from pyspark.sql import Window  # noqa: PLC0415 - keeps `validate` free of Spark
+    from pyspark.sql import functions as F  # noqa: PLC0415
+
+    values = F.to_json(F.struct(*[F.col(quote(column)) for column in columns]))
+    window = Window.partitionBy(*[F.col(quote(key)) for key in keys]).orderBy(values)
+    return rows.withColumn(_PLACE, F.row_number().over(window))
 
 
 def _join(published: DataFrame, scored: DataFrame, keys: Sequence[str], columns: Sequence[str]) -> DataFrame:
@@ -185,7 +200,8 @@ def _compare(job: Job, reopened: Reopened, both: DataFrame, keys: Sequence[str],
         F.count_if(F.col("_a").isNull()).alias("extra"),
     ).first()
     assert counts is not None
-    differing = both.where(~has_both | ~near).limit(SHOWN_ROWS).collect()
+    shown = both.where(F.col("_a").isNotNull()) if reopened.erased else both  # an erased row is not to be shown again
+    differing = shown.where(~has_both | ~near).limit(SHOWN_ROWS).collect()
     record = reopened.record
     return Replay(
         job=job.config.job,

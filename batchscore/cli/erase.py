@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TextIO
+from typing import BinaryIO
 
 import click
 
-from batchscore.cli.options import config_argument, emit, json_option, plain
+from batchscore.cli.options import config_argument, emit, json_option, parse_key, plain
 from batchscore.cli.progress import show_progress
 from batchscore.errors import ConfigError
 
@@ -17,7 +17,7 @@ from batchscore.errors import ConfigError
 @click.option(
     "--keys",
     "file",
-    type=click.File(encoding="utf-8-sig"),
+    type=click.File("rb"),
     metavar="FILE",
     help="Many keys: a CSV file with a header of columns; - is stdin.",
 )
@@ -28,7 +28,7 @@ def command(
     config: str,
     sets: tuple[str, ...],
     key: tuple[str, ...],
-    file: TextIO | None,
+    file: BinaryIO | None,
     reason: str | None,
     dry_run: bool,
     as_json: bool,
@@ -39,11 +39,15 @@ def command(
 
     if bool(key) == (file is not None):
         raise ConfigError("erase: expected --key COLUMN=VALUE or --keys FILE, one of the two.")
-    for text in key:
-        if "=" not in text:
-            raise click.UsageError("--key: expected COLUMN=VALUE")
-    keys = [dict(text.split("=", 1) for text in key)] if file is None else read_keys(file.read(), f"--keys {file.name}")
     job = api.load(config, sets)
+    if file is None:
+        keys = [parse_key(key)]
+    else:
+        where = f"--keys {file.name}"
+        try:
+            keys = read_keys(file.read().decode("utf-8-sig"), job.config.input.key, where)
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"{where}: expected text in UTF-8; found another encoding. Convert it first.") from error
     with show_progress(as_json=as_json) as progress:
         api.spark_session(job)
         found = mending.erase(job, keys, reason=reason, dry_run=dry_run, progress=progress)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from batchscore.cli.options import config_argument, emit, interval_option, json_option, plain
+from batchscore.cli.options import config_argument, emit, interval_option, json_option, parse_key, plain
 from batchscore.cli.progress import show_progress
 
 
@@ -19,10 +19,7 @@ def command(config: str, sets: tuple[str, ...], keys: tuple[str, ...], interval:
     from batchscore.provenance import explain_row  # noqa: PLC0415
 
     job = api.load(config, sets)
-    for text in keys:
-        if "=" not in text:
-            raise click.UsageError(f"--key {text}: expected COLUMN=VALUE")
-    key = dict(text.split("=", 1) for text in keys)
+    key = parse_key(keys)
     name = None if interval is None else api.find_one(job, interval).name
     with show_progress(as_json=as_json) as progress:
         spark = api.spark_session(job)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import click
@@ -53,6 +53,23 @@ def range_options(command: F) -> F:
 def run_argument(command: F) -> F:
     """RUN, a run's id or the beginning of it."""
     return click.argument("run", metavar="RUN")(command)
+
+
+def parse_key(texts: Sequence[str]) -> dict[str, str]:
+    """One key from `COLUMN=VALUE` texts.
+
+    Raises:
+        UsageError: One of them is of another form, or a column stands twice.
+    """
+    found: dict[str, str] = {}
+    for text in texts:
+        column, equals, value = text.partition("=")
+        if not equals:
+            raise click.UsageError("--key: expected COLUMN=VALUE")
+        if column in found:
+            raise click.UsageError(f"--key {column}: given twice; each column of one key is given once")
+        found[column] = value
+    return found
 
 
 def end_held(record: RunRecord, config: str) -> None:

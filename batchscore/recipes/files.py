@@ -53,8 +53,8 @@ def spark_application(submission: Submission) -> str:
             **submission.facts(),
             "image": submission.wishes.image or f"batchscore:{importlib.metadata.version('batchscore')}",
             "spark_version": importlib.metadata.version("pyspark"),
-            "executors": int(conf("spark.executor.instances", "2")),
-            "cores": int(conf("spark.executor.cores", "2")),
+            "executors": _number(conf("spark.executor.instances", "2"), 2),
+            "cores": _number(conf("spark.executor.cores", "2"), 2),
             "memory": conf("spark.executor.memory", "4g"),
             "spark_conf": gpu if submission.on_gpu else {},
         },
@@ -73,6 +73,11 @@ def _start_date(submission: Submission) -> str:
     first = parse_unit(config.start, config.grain, config.time_zone, "") if config.start else None
     start = first.local_start if first is not None else None
     return f"{start.year}, {start.month}, {start.day}" if start is not None else "2020, 1, 1"
+
+
+def _number(text: str, default: int) -> int:
+    """A number of the job's own; the default where it stands as a reference, which is resolved elsewhere."""
+    return int(text) if text.isdigit() else default
 
 
 def _quoted(arguments: list[str]) -> list[str]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from batchscore.errors import ConfigError
 from batchscore.jvm import submit_options
 from batchscore.recipes.submission import Submission
+from batchscore.references import has_reference
 from batchscore.session import needs_delta
 
 
@@ -25,9 +27,11 @@ def submit_words(submission: Submission) -> list[str]:
     if submission.target == "yarn":
         words += ["--deploy-mode", "client"]
     words += ["--driver-memory", engine.driver_memory]
-    words += shlex.split(submit_options(delta=needs_delta(submission.job.config), comet=engine.accelerator == "comet"))
+    options = submit_options(delta=needs_delta(submission.job.config), comet=engine.accelerator == "comet")
+    words += _with_own(shlex.split(options), engine.conf)
     words += _environment_words(submission)
-    return [*words, submission.wishes.script]
+    script = submission.wishes.script
+    return [*words, str(Path(script).absolute()) if submission.target == "airflow" else script]
 
 
 def submit_line(submission: Submission) -> str:
@@ -46,6 +50,20 @@ def _master(submission: Submission) -> str:
                 "engine.master."
             )
     return master
+
+
+def _with_own(words: list[str], conf: Mapping[str, str]) -> list[str]:
+    """The words with the jars and packages that the job names itself, which Spark must know before it starts, too."""
+    for option, key in (("--jars", "spark.jars"), ("--packages", "spark.jars.packages")):
+        named = conf.get(key)
+        if named is None or has_reference(named):
+            continue
+        if option in words:
+            place = words.index(option) + 1
+            words[place] = f"{words[place]},{named}"
+        else:
+            words += [option, named]
+    return words
 
 
 def _environment_words(submission: Submission) -> list[str]:

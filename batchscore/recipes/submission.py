@@ -25,8 +25,12 @@ _CRONS: Mapping[Grain, str] = {
     "month": "0 5 1 * *",
     "snapshot": "0 5 * * *",
 }
-_FIELD = re.compile(r"[\d*/,\-]+")
-_DAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
+# Of each field, the numbers that it may have. Source: POSIX, crontab; 7 is left out, which Quartz takes otherwise.
+_RANGES = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 6))
+_PART = re.compile(r"(?:\*|(\d+)(?:-(\d+))?)(?:/(\d+))?")
+# Fields that are one number where a grain's unit has one start; the others are free.
+_ONCE: Mapping[Grain, tuple[int, ...]] = {"hour": (0,), "day": (0, 1), "week": (0, 1, 4), "month": (0, 1, 2)}
+_DAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -141,9 +145,28 @@ class Submission:
             parse_interval(wishes.interval, self.grain, config.time_zone)
         if wishes.cron is not None:
             fields = wishes.cron.split()
-            if len(fields) != 5 or not all(_FIELD.fullmatch(field) for field in fields):
+            if len(fields) != 5 or not all(_fits(*pair) for pair in zip(fields, _RANGES, strict=True)):
                 raise ConfigError(
-                    f"--cron {wishes.cron}: expected five fields of digits, '*', '/', ',' and '-', as '0 5 * * *'."
+                    f"--cron {wishes.cron}: expected minute, hour, day, month and weekday (0 is Sunday), each '*' or "
+                    "numbers in their range with '/', ',' and '-', as '0 5 * * *'."
+                )
+            self._check_schedule(fields)
+
+    def _check_schedule(self, fields: list[str]) -> None:
+        """Refuse what a scheduler would take for another time than cron does."""
+        if self.target == "databricks" and fields[2] != "*" and fields[4] != "*":
+            raise ConfigError(
+                f"--cron {self.cron}: expected a day or a weekday, not both: cron starts on either, Quartz takes one."
+            )
+        places = _ONCE.get(self.grain)
+        if self.target == "airflow" and places is not None:
+            single = [field.isdigit() for field in fields]
+            if single != [place in places for place in range(5)] or any(
+                field != "*" for place, field in enumerate(fields) if place not in places
+            ):
+                raise ConfigError(
+                    f"--cron {self.cron}: expected one start for each {self.grain}, as '{_CRONS[self.grain]}': between "
+                    "two starts lies the interval that Airflow asks for."
                 )
 
     def facts(self) -> dict[str, Any]:
@@ -166,13 +189,27 @@ class Submission:
         }
 
 
+def _fits(field: str, numbers: tuple[int, int]) -> bool:
+    """Whether a field of a cron expression is one."""
+    for part in field.split(","):
+        found = _PART.fullmatch(part)
+        if found is None:
+            return False
+        first, last, step = (None if text is None else int(text) for text in found.groups())
+        if any(number is not None and not numbers[0] <= number <= numbers[1] for number in (first, last)):
+            return False
+        if step == 0 or (first is not None and last is not None and first > last):
+            return False
+    return True
+
+
 def quartz(cron: str) -> str:
     """A cron expression as Quartz has it, which schedulers of Java take: seconds first, days of the week by name.
 
     Source: https://www.quartz-scheduler.org/documentation/quartz-2.3.0/tutorials/crontrigger.html.
     """
     minute, hour, day, month, weekday = cron.split()
-    named = re.sub(r"(?<![/\d])[0-7](?!\d)", lambda found: _DAYS[int(found[0])], weekday)
+    named = re.sub(r"(?<![/\d])[0-6](?!\d)", lambda found: _DAYS[int(found[0])], weekday)
     if weekday == "*":
         named = "?"
     else:

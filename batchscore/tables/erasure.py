@@ -80,7 +80,8 @@ def find_files(spark: SparkSession, location: str, keys: DataFrame) -> set[str]:
     places = [place for place in (location, f"{location}/{_CHANGES}") if exists(spark, place)]
     if not places:
         return set()
-    files = spark.read.schema(keys.schema).option("recursiveFileLookup", "true").option("pathGlobFilter", "*.parquet")
+    options = {"recursiveFileLookup": "true", "pathGlobFilter": "*.parquet", "ignoreCorruptFiles": "true"}
+    files = spark.read.schema(keys.schema).options(**options)  # what a dead writer left unfinished is no table's
     names = [quote(name) for name in keys.columns]
     rows = files.parquet(*places).select(*names, F.col("_metadata.file_path").alias("_file"))
     return {str(row["_file"]) for row in matching(rows, keys).select("_file").distinct().collect()}

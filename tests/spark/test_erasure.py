@@ -13,6 +13,7 @@ from small_job import SUITE, SmallJob, expectation, make_small_job, row
 from batchscore import hooks
 from batchscore.auditing import verify_audit
 from batchscore.cli import run_cli
+from batchscore.erasing import read_keys
 from batchscore.errors import BatchscoreError, ConfigError, InputError, WriteError
 from batchscore.mending import erase, redrive
 from batchscore.replaying import replay_run
@@ -168,7 +169,13 @@ def test_one_that_is_killed_is_done_by_the_next(small: SmallJob, crash_at: Calla
     ("sets", "keys", "error", "message"),
     [
         ((), [{"id": "x"}], ConfigError, "--key id: expected values of type bigint; found one that is none"),
-        ((), [{"city": "x"}], ConfigError, "expected a value for some or all of id, the same columns for each key"),
+        (
+            (),
+            [{"city": "x"}],
+            ConfigError,
+            "some or all of id, the same columns for each .* others",
+        ),
+        ((), [{"id": None}], ConfigError, "expected values as text; found another type, or none"),
         ((), [], ConfigError, "expected a value for some or all of id"),
         (("output.format=parquet", "output.scores=./p"), [{"id": "1"}], ConfigError, "erase: expected Delta output"),
         (("output.scores=./none",), [{"id": "1"}], ConfigError, "expected a scores table at .*none; there is none"),
@@ -195,11 +202,67 @@ def test_many_keys_from_a_file(small: SmallJob, capfd: pytest.CaptureFixture[str
     assert run_cli(["erase", small.file, "--keys", str(file), "--reason", "two requests", "--json"]) == 0
     assert ids(small) == ([1, 2, 12], [5, 11, OTHER + 1])
     assert '"keys": 4' in capfd.readouterr().out
-    file.write_text("id\n1,2\n")
+    for text, told in (
+        ("id\n1,2\n", "key 1: expected 1 values; found 2"),
+        ("Ann Lee,1\n", "expected a first line with names of key columns, each once, of id; found 2 others"),
+        ("id,id\n1,2\n", "each once"),
+        ('id\n"1\n2', "expected CSV as RFC 4180 has it"),
+    ):
+        file.write_text(text)
+        assert run_cli(["erase", small.file, "--keys", str(file)]) == 2
+        shown = capfd.readouterr().err
+        assert f"--keys {file}" in shown and told in shown and "Ann" not in shown
+    file.write_bytes("id\nJosé\n".encode("latin-1"))
     assert run_cli(["erase", small.file, "--keys", str(file)]) == 2
-    assert f"--keys {file}, line 2: expected 1 values; found 2" in capfd.readouterr().err
+    assert "expected text in UTF-8; found another encoding" in capfd.readouterr().err
+    assert run_cli(["erase", small.file, "--key", "id=1", "--key", "id=2"]) == 2
+    assert "--key id: given twice" in capfd.readouterr().err
     assert run_cli(["erase", small.file]) == 2
     assert "expected --key COLUMN=VALUE or --keys FILE" in capfd.readouterr().err
+
+
+def test_keys_of_a_file_are_what_csv_says() -> None:
+    text = '\ufeffid,day\r\n"Ann\nLee",1\r\n\r\nA\u2028B,2\n"a ""b""",3'.removeprefix("\ufeff")
+    assert read_keys(text, ["id", "day"], "k") == [
+        {"id": "Ann\nLee", "day": "1"},
+        {"id": "A\u2028B", "day": "2"},
+        {"id": 'a "b"', "day": "3"},
+    ]
+
+
+def test_rows_that_others_deleted_are_not_taken_for_erased_ones(small: SmallJob) -> None:
+    newest = small.audit()[1]["run_id"]
+    erase(small.file, {"id": str(PERSON)})
+    small.spark.sql(f"delete from delta.`{small.folder}/scores` where id = 2")
+    found = replay_run(small.spark, small.load(), newest, None)
+    assert not found.certified and (found.erased, found.extra) == (1, 2)
+    assert str(PERSON) not in str(found)
+    with pytest.raises(WriteError, match="others have changed the table"):
+        small.write_suite((expectation("expect_column_values_to_not_be_null", column="city"), *SUITE[1:]))
+        redrive(small.file, DAY)
+
+
+def test_an_interval_of_which_nothing_is_left(small: SmallJob) -> None:
+    newest = small.audit()[1]["run_id"]
+    erase(small.file, [{"id": str(k)} for k in (1, 2, PERSON, OTHER)])
+    found = replay_run(small.spark, small.load(), newest, None)
+    assert found.certified and (found.compared, found.erased) == (0, 4)
+
+
+def test_a_former_challengers_differences_go_too(spark: SparkSession, tmp_path: Path) -> None:
+    small = make_small_job(spark, tmp_path, [row(id=i) for i in (1, 2, PERSON)])
+    small.add_model(weights=(0.1, 0.2), alias=None)
+    small.run(DAY, 'model.challenger={uri: "models:/small/2"}')
+    assert "scores_differences" in places(small)
+    found = erase(small.file, {"id": str(PERSON)})
+    assert found.tables["differences"]["rows"] == 1
+    assert places(small) == set()
+
+
+def test_an_unfinished_file_of_a_dead_writer_is_no_hindrance(small: SmallJob) -> None:
+    folder = next((small.folder / "scores").glob("_interval=*"))
+    (folder / "part-dead.parquet").write_bytes(b"PAR1 and no footer" * 100)
+    assert erase(small.file, {"id": str(PERSON)}).done
 
 
 def test_deletion_vectors_hide_nothing(small: SmallJob) -> None:

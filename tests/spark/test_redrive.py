@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,6 +16,7 @@ from batchscore.closing import expire_rows
 from batchscore.decisions import block_intervals
 from batchscore.errors import ConfigError, IntervalBlocked
 from batchscore.mending import expire, redrive, waive
+from batchscore.replaying import replay_run
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -135,7 +137,12 @@ def test_one_rules_rows_and_intervals_since(small: SmallJob) -> None:
 
 def test_waived_rows_stay_and_are_not_asked_again(small: SmallJob) -> None:
     events = waive(small.file, DAY, rule="input[1]", reason="sensors were recalled")
-    assert [(e["kind"], e["rows"], e["reason"]) for e in events.events] == [("waive", 3, "sensors were recalled")]
+    assert [(e["kind"], e["rows"], e["reason"]) for e in events.events] == [("waive", 2, "sensors were recalled")]
+    assert re.search(r"reason +\n|rows +reason", str(events))
+    with pytest.raises(ConfigError, match=r"set aside by input\[1\] alone; found none"):
+        waive(small.file, DAY, rule="input[1]", reason="again")
+    with pytest.raises(ConfigError, match="--waive: expected a reason"):
+        waive(small.file, DAY, reason=" ")
     small.write_suite(LOOSER)
     found = redrive(small.file, DAY).intervals[0]
     assert (found["open"], found["pass_now"]) == (2, 0)  # rows that failed by other rules, too, stay open
@@ -146,6 +153,8 @@ def test_waived_rows_stay_and_are_not_asked_again(small: SmallJob) -> None:
 
 def test_rows_expire_by_age(small: SmallJob) -> None:
     assert expire(small.file, days=1).events == ()
+    with pytest.raises(ConfigError, match=r"--expire 0: expected 1 to 36,500 days"):
+        expire(small.file, days=0)
     later = datetime.now(UTC) + timedelta(days=30, seconds=1)
     asked = [small.interval(day) for day in (DAY, "2013-12-01")]
     (event,) = expire_rows(small.spark, small.load(), asked, 30, later)
@@ -173,6 +182,19 @@ def test_refused(small: SmallJob) -> None:
     block_intervals(small.outputs(), [small.interval(DAY)], "a strike")
     with pytest.raises(IntervalBlocked, match="a strike"):
         redrive(small.file, DAY)
+
+
+def test_keys_that_several_rows_have_are_left_alone(spark: SparkSession, tmp_path: Path) -> None:
+    rows = [row(id=1, a=1.0), row(id=1, a=200.0), row(id=2, a=300.0), row(id=3, a=3.0), row(id=3, a=4.0)]
+    small = make_small_job(spark, tmp_path, rows)
+    sets = ("input.on_duplicate_key=keep",)
+    run = small.run(DAY, *sets, "checks.max_quarantine_pct=100")
+    replayed = replay_run(spark, small.load(*sets, "checks.max_quarantine_pct=100"), run.run_id, None)
+    assert replayed.certified and replayed.compared == 3
+    small.write_suite(LOOSER)
+    found = redrive(small.load(*sets), DAY).intervals[0]
+    assert (found["open"], found["pass_now"]) == (1, 1)
+    assert sorted(r["id"] for r in small.scores()) == [1, 2, 3, 3]
 
 
 def test_rows_without_a_key_and_twice_there_stay(spark: SparkSession, tmp_path: Path) -> None:

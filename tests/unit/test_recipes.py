@@ -20,6 +20,7 @@ from ruamel.yaml import YAML
 
 from batchscore.errors import ConfigError
 from batchscore.intervals import parse_interval
+from batchscore.jvm import _DELTA_JARS
 from batchscore.loading import load_job
 from batchscore.recipes.submission import Target, Wishes, quartz
 from batchscore.submitting import make_recipe
@@ -90,8 +91,15 @@ REFUSED: list[tuple[Target, dict[str, Any], str]] = [
     ("standalone", {"environment": "env.tar"}, r"--env env\.tar: expected a \.pex, or a \.tar\.gz"),
     ("local", {"environment": "env.pex"}, r"--env: expected none for --target local"),
     ("local", {"interval": "2013-10"}, r"--interval 2013-10: expected one day of the calendar"),
-    ("k8s", {"cron": "0 5 * *"}, r"--cron 0 5 \* \*: expected five fields"),
-    ("airflow", {"cron": '0 5 * * "'}, r"--cron .*: expected five fields"),
+    ("k8s", {"cron": "0 5 * *"}, r"--cron 0 5 \* \*: expected minute, hour, day, month and weekday"),
+    ("airflow", {"cron": '0 5 * * "'}, r"--cron .*: expected minute, hour"),
+    ("k8s", {"cron": "99 5 * * *"}, r"--cron 99 5 .*: expected minute"),
+    ("k8s", {"cron": "- / , * *"}, r"--cron .*: expected minute"),
+    ("k8s", {"cron": "0 5 * * 7"}, r"weekday \(0 is Sunday\)"),
+    ("k8s", {"cron": "0 5-3 * * *"}, r"expected minute, hour"),
+    ("databricks", {"cron": "0 5 1 * 1"}, r"expected a day or a weekday, not both"),
+    ("airflow", {"cron": "0 5 * * 1-5"}, r"expected one start for each day, as '0 5 \* \* \*'"),
+    ("airflow", {"cron": "0 */6 * * *"}, r"expected one start for each day"),
 ]
 
 
@@ -99,6 +107,32 @@ REFUSED: list[tuple[Target, dict[str, Any], str]] = [
 def test_refused(job_file: Callable[..., str], target: Target, wishes: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         text_of(job_file(), target, **wishes)
+
+
+def test_what_spark_must_know_before_it_starts_stands_on_the_line(
+    job_file: Callable[..., str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    own = "engine.conf={spark.jars.packages: 'org.apache.hadoop:hadoop-aws:3.4.1', spark.jars: '/our jars/a.jar'}"
+    words = shlex.split(text_of(job_file(), "yarn", own))
+    assert words[words.index("--packages") + 1].split(",")[1] == "org.apache.hadoop:hadoop-aws:3.4.1"
+    assert words[words.index("--jars") + 1] == "/our jars/a.jar"
+    spaced = tmp_path / "my jars"
+    spaced.mkdir()
+    for name in _DELTA_JARS:
+        (spaced / f"io.delta_{name}-x.jar").touch()
+    monkeypatch.setenv("BATCHSCORE_JARS", str(spaced))
+    words = shlex.split(text_of(job_file(), "yarn"))
+    assert all(jar.startswith(f"{spaced}/") for jar in words[words.index("--jars") + 1].split(","))
+
+
+def test_airflow_starts_the_script_by_its_whole_path(job_file: Callable[..., str]) -> None:
+    assert f" {Path('jobs/score.py').absolute()} run " in text_of(job_file(), "airflow")
+
+
+def test_settings_that_are_references_are_left_to_the_job(job_file: Callable[..., str]) -> None:
+    conf = "engine.conf={spark.executor.instances: '${env:LAKE}', spark.jars.packages: '${env:LAKE}'}"
+    assert YAML(typ="safe").load(text_of(job_file(), "k8s", conf))["spec"]["template"]["executor"]["instances"] == 2
+    assert "LAKE" not in text_of(job_file(), "yarn", conf).split("--set")[0]
 
 
 def test_no_recipe_has_a_value_of_a_secret(job_file: Callable[..., str]) -> None:
@@ -146,7 +180,7 @@ QUARTZ = [
     ("0 5 * * *", "0 0 5 * * ?"),
     ("15 * * * *", "0 15 * * * ?"),
     ("0 5 * * 1", "0 0 5 ? * MON"),
-    ("0 5 * * 0,7", "0 0 5 ? * SUN,SUN"),
+    ("0 5 * * 0,6", "0 0 5 ? * SUN,SAT"),
     ("0 5 1 * *", "0 0 5 1 * ?"),
     ("*/10 5-6 * 1 */2", "0 */10 5-6 ? 1 */2"),
 ]
