@@ -250,7 +250,7 @@ def test_an_interval_of_which_nothing_is_left(small: SmallJob) -> None:
 
 
 def test_a_former_challengers_differences_go_too(spark: SparkSession, tmp_path: Path) -> None:
-    small = make_small_job(spark, tmp_path, [row(id=i) for i in (1, 2, PERSON)])
+    small = make_small_job(spark, tmp_path, [row(id=i) for i in (1, 2, PERSON, OTHER)])
     small.add_model(weights=(0.1, 0.2), alias=None)
     small.run(DAY, 'model.challenger={uri: "models:/small/2"}')
     assert "scores_differences" in places(small)
