@@ -15,7 +15,7 @@ from batchscore.errors import WriteError
 from batchscore.kernel.batch import QUARANTINED, SCORED, TALLY
 
 STAGED = pa.schema([("_file", pa.string()), ("_outcome", pa.string())])
-ROW_GROUP_ROWS = 1 << 20
+ROW_GROUP_ROWS, ROW_GROUP_BYTES = 1 << 18, 64 << 20  # rows are kept in memory until so many are there
 # Columns that rows of an outcome never have; a reader with the stage's schema finds nulls.
 _NEVER: Mapping[str, frozenset[str]] = {
     SCORED: frozenset({"_outcome", "_stage", "_reasons", "_tally", "_raw"}),
@@ -52,41 +52,75 @@ def stage_batches(batches: Iterable[pa.RecordBatch], stage: StagePlace) -> Itera
     Raises:
         WriteError: The disk does not take a file.
     """
-    writers: dict[str, tuple[str, pq.ParquetWriter, pa.Schema]] = {}
     name = f"part-{uuid.uuid4().hex}.parquet"
-    folder = place = stage.folder
+    writers: dict[str, _Writer] = {}
     try:
         for batch in batches:
             outcome = batch.column("_outcome")[0].as_py()
             if outcome not in writers:
-                file = f"_outcome={outcome}/{name}"
-                place = f"{folder}/{file}"
-                Path(place).parent.mkdir(parents=True, exist_ok=True)
-                stamps = {k: v for k, v in stage.stamps.items() if outcome == SCORED and k not in batch.schema.names}
-                schema = pa.schema([one for one in batch.schema if _belongs(one.name, outcome)])
-                for column, value in stamps.items():
-                    schema = schema.append(pa.field(column, _type_of(value)))
-                # Bounds of floats leave NaN out, but Spark takes it for the largest: it would skip rows by them.
-                bounded = [one.name for one in schema if not _has_floats(one.type)]
-                writer = pq.ParquetWriter(place, schema, write_page_checksum=True, write_statistics=bounded)
-                writers[outcome] = (file, writer, schema)
-            _, writer, schema = writers[outcome]
-            columns = [
-                _repeat(stage.stamps[one.name], one.type, batch.num_rows)
-                if one.name not in batch.schema.names
-                else batch.column(one.name)
-                for one in schema
-            ]
-            writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema), ROW_GROUP_ROWS)
-        for _, writer, _ in writers.values():
+                writers[outcome] = _Writer(stage, outcome, name, batch.schema)
+            writers[outcome].add(batch)
+        for writer in writers.values():
             writer.close()
     except OSError as error:
         raise WriteError(
-            f"{place}: expected to write it; the store said: {error.strerror or error}. Mend that and run again; the "
-            "old scores stay visible."
+            f"{stage.folder}: expected to write the stage; the store said: {error.strerror or error}. Mend that and "
+            "run again; the old scores stay visible."
         ) from error
-    files = [file for file, _, _ in writers.values()]
+    files = [writer.file for writer in writers.values()]
     yield pa.RecordBatch.from_arrays([pa.array(files), pa.array(list(writers))], schema=STAGED)
+
+
+class _Writer:
+    """One file of one outcome, in row groups of many batches.
+
+    Args:
+        stage: Where to.
+        outcome: The outcome.
+        name: The file's name.
+        schema: Of the batches that come.
+    """
+
+    def __init__(self, stage: StagePlace, outcome: str, name: str, schema: pa.Schema) -> None:
+        self.file = f"_outcome={outcome}/{name}"
+        self._columns = [one.name for one in schema if _belongs(one.name, outcome)]
+        stamps = {k: v for k, v in stage.stamps.items() if outcome == SCORED and k not in schema.names}
+        self._stamps = {name: pa.scalar(value, _type_of(value)) for name, value in stamps.items()}
+        self._kept: list[pa.RecordBatch] = []
+        self._rows = self._bytes = 0
+        fields = [schema.field(column) for column in self._columns]
+        fields += [pa.field(name, _encoded(value.type)) for name, value in self._stamps.items()]
+        self._schema = pa.schema(fields)
+        place = Path(stage.folder, self.file)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        # Bounds of floats leave NaN out, but Spark takes it for the largest: it would skip rows by them.
+        bounded = [one.name for one in self._schema if not _has_floats(one.type)]
+        # Without Arrow's own schema, in which a stamp would be a dictionary, the file has the columns' plain types.
+        self._writer = pq.ParquetWriter(
+            place, self._schema, write_page_checksum=True, write_statistics=bounded, store_schema=False
+        )
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Take rows; they may be written later."""
+        kept = batch.select(self._columns)
+        self._kept.append(kept)
+        self._rows += kept.num_rows
+        self._bytes += kept.nbytes
+        if self._rows >= ROW_GROUP_ROWS or self._bytes >= ROW_GROUP_BYTES:
+            self._write()
+
+    def close(self) -> None:
+        """Write what is left, and the footer."""
+        self._write()
+        self._writer.close()
+
+    def _write(self) -> None:
+        if not self._kept:
+            return
+        table = pa.Table.from_batches(self._kept)
+        columns = [*table.columns, *(_repeat(value, self._rows) for value in self._stamps.values())]
+        self._writer.write_table(pa.Table.from_arrays(columns, schema=self._schema), self._rows)
+        self._kept, self._rows, self._bytes = [], 0, 0
 
 
 def _has_floats(kind: pa.DataType) -> bool:
@@ -100,8 +134,15 @@ def _type_of(value: str | int | datetime) -> pa.DataType:
     return pa.string() if isinstance(value, str) else pa.int64()
 
 
-def _repeat(value: str | int | datetime, kind: pa.DataType, rows: int) -> pa.Array:
-    return pa.repeat(pa.scalar(value, kind), rows)
+def _encoded(kind: pa.DataType) -> pa.DataType:
+    """The form in which a column of one text is written fastest: every row of it a place in a list of one."""
+    return pa.dictionary(pa.int32(), kind) if pa.types.is_string(kind) else kind
+
+
+def _repeat(value: pa.Scalar, rows: int) -> pa.Array:
+    if pa.types.is_string(value.type):
+        return pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int32()), rows), pa.array([value.as_py()]))
+    return pa.repeat(value, rows)
 
 
 def _belongs(column: str, outcome: str) -> bool:

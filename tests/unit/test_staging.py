@@ -56,9 +56,7 @@ def test_a_task_that_fails_names_nothing(tmp_path: Path) -> None:
 
 def test_a_disk_that_takes_nothing_is_named(tmp_path: Path) -> None:
     (tmp_path / "stage").touch()
-    with pytest.raises(
-        WriteError, match=r"stage/_outcome=scored/part-\w+.parquet: expected to write it; the store said"
-    ):
+    with pytest.raises(WriteError, match="/stage: expected to write the stage; the store said: Not a directory"):
         list(stage_batches(iter([batch("scored", [1])]), StagePlace(str(tmp_path / "stage"))))
 
 
@@ -103,3 +101,11 @@ def test_stamps_are_columns_of_scored_rows_alone_and_floats_have_no_bounds(tmp_p
     group = pq.read_metadata(tmp_path / files["scored"]).row_group(0)
     bounds = {group.column(k).path_in_schema: group.column(k).is_stats_set for k in range(group.num_columns)}
     assert bounds["id"] and bounds["_run_id"] and not bounds["p"]
+
+
+def test_small_batches_share_a_row_group(tmp_path: Path) -> None:
+    many = [batch("scored", list(range(1000))) for _ in range(300)]
+    (told,) = stage_batches(iter(many), StagePlace(str(tmp_path), {"_run_id": "r"}))
+    footer = pq.read_metadata(tmp_path / told["_file"][0].as_py())
+    assert (footer.num_rows, footer.num_row_groups) == (300_000, 2)
+    assert footer.row_group(0).column(footer.num_columns - 1).statistics.max == "r"
