@@ -81,13 +81,8 @@ def can_adopt(log: DeltaLog, schema: StructType, files: Sequence[str] = ()) -> b
     """
     from pyspark.sql.types import StructType as Struct  # noqa: PLC0415 - executors import this package too
 
-    if local_path(log.location) is None or not log.exists():
-        return False
-    snapshot = log.snapshot()
-    metadata = snapshot.metadata()
-    properties = [key for key in str(metadata.configuration().keys().mkString("\n")).split("\n") if key]
-    protocol = json.loads(str(snapshot.protocol().json()))["protocol"]
-    if not all(key.startswith(_PLAIN) for key in properties) or not _asks_nothing(protocol):
+    metadata = plain_metadata(log)
+    if metadata is None:
         return False
     held = Struct.fromJson(json.loads(metadata.schemaString()))
     if any(field.metadata or not field.nullable for field in held.fields):
@@ -99,6 +94,20 @@ def can_adopt(log: DeltaLog, schema: StructType, files: Sequence[str] = ()) -> b
     if any(set(pq.read_schema(str(local_path(file))).names) != names for file in files):
         return False
     return types == wanted and partitions in ("", INTERVAL)
+
+
+def plain_metadata(log: DeltaLog) -> Any:
+    """The metadata of a table on a local disk whose files are its rows as they are; None of any other."""
+    if local_path(log.location) is None:
+        return None
+    snapshot = log.snapshot()
+    if int(snapshot.version()) < 0:
+        return None
+    metadata = snapshot.metadata()
+    properties = [key for key in str(metadata.configuration().keys().mkString("\n")).split("\n") if key]
+    protocol = json.loads(str(snapshot.protocol().json()))["protocol"]
+    plain = all(key.startswith(_PLAIN) for key in properties) and _asks_nothing(protocol)
+    return metadata if plain else None
 
 
 def adopt_files(log: DeltaLog, own: OwnFiles, *, interval: str, app_id: str, txn_version: int, metadata: str) -> None:

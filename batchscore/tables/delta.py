@@ -17,6 +17,7 @@ from batchscore.tables.catalog import create_table, expect_location, find_table,
 from batchscore.tables.locations import is_path, list_names, read_file, remove_folder, write_file
 from batchscore.tables.locks import TableLock, local_path
 from batchscore.tables.log import DeltaLog
+from batchscore.tables.plain import scan_plain
 from batchscore.tables.read import quote, scan_rows
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class DeltaTable:
         self._name = None if is_path(place) else place
         self._found = place if self._name is None else None
         self._lock = TableLock()
+        self._opened: DeltaLog | None = None
 
     @property
     def location(self) -> str:
@@ -225,7 +227,8 @@ class DeltaTable:
 
     def scan(self, columns: Sequence[str], where: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
         """Some columns of the rows whose values are among those given."""
-        return scan_rows(self.read(), columns, where)
+        found = scan_plain(self._log, columns, where)
+        return scan_rows(self.read(), columns, where) if found is None else found
 
     def lift_append_only(self, metadata: str) -> None:
         """Let a table that only grows shrink, until `repair`; a mark beside the data says so first."""
@@ -265,7 +268,9 @@ class DeltaTable:
 
     @property
     def _log(self) -> DeltaLog:
-        return DeltaLog(self._spark, self.location)
+        if self._opened is None or self._opened.location != self.location:
+            self._opened = DeltaLog(self._spark, self.location)
+        return self._opened
 
     def _find(self) -> str | None:
         """Where the table lies; None as long as the catalog has no table of its name."""

@@ -17,6 +17,8 @@ MANY_TABLES = 32
 MANY_COMMITS = 20
 # Of tables that this process has looked at: the version, and the last transaction version by application id.
 _TRANSACTIONS: dict[tuple[str, str], tuple[int, Mapping[str, int]]] = {}
+# The same for data files: the version, and each file's own action by its path.
+_FILES: dict[tuple[str, str], tuple[int, Mapping[str, Mapping[str, Any]]]] = {}
 
 
 class DeltaLog:
@@ -26,6 +28,7 @@ class DeltaLog:
         self.spark = spark
         self.jvm: Any = spark._jvm
         self.location = location
+        self._java: Any = None
 
     def exists(self) -> bool:
         """Whether a Delta table stands at the location."""
@@ -78,6 +81,37 @@ class DeltaLog:
             found |= {a["txn"]["appId"]: int(a["txn"]["version"]) for a in actions if "txn" in a}
         return found
 
+    def files(self) -> Mapping[str, Mapping[str, Any]]:
+        """The data files of the latest version: path, as the log has it, to the action that added it."""
+        snapshot = self.snapshot()
+        version = int(snapshot.version())
+        place = (self.location, str(snapshot.metadata().id()))
+        known = _FILES.get(place)
+        found = None if known is None else self._files_since(*known, version)
+        if found is None:  # a Spark job
+            adds = [json.loads(text) for text in snapshot.allFiles().toJSON().collectAsList()]
+            found = {str(add["path"]): add for add in adds}
+        if len(_FILES) >= MANY_TABLES:
+            _FILES.clear()
+        _FILES[place] = (version, found)
+        return found
+
+    def _files_since(
+        self, before: int, known: Mapping[str, Mapping[str, Any]], version: int
+    ) -> dict[str, Mapping[str, Any]] | None:
+        """Files at one version, from those of an older one; None where that is no shorter way."""
+        if not before <= version <= before + MANY_COMMITS:
+            return None
+        found = dict(known)
+        for one in range(before + 1, version + 1):
+            actions = self.actions(one)
+            if actions is None:
+                return None
+            for removed in (action["remove"]["path"] for action in actions if "remove" in action):
+                found.pop(removed, None)
+            found |= {action["add"]["path"]: action["add"] for action in actions if "add" in action}
+        return found
+
     def commits(self, after: int) -> list[Commit]:
         """Commits above a version whose log files still exist, oldest first."""
         latest = self.version()
@@ -125,8 +159,10 @@ class DeltaLog:
 
     def handle(self) -> Any:
         """Delta's own object of the log; a JVM object."""
-        session: Any = self.spark._jsparkSession
-        return self.jvm.org.apache.spark.sql.delta.DeltaLog.forTable(session, self.location)
+        if self._java is None:
+            session: Any = self.spark._jsparkSession
+            self._java = self.jvm.org.apache.spark.sql.delta.DeltaLog.forTable(session, self.location)
+        return self._java
 
 
 def _cut_short(file: str) -> str:

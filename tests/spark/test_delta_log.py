@@ -1,4 +1,4 @@
-"""Transaction versions: as Delta knows them, whichever way they were learned."""
+"""The log: transaction versions, files and rows as Delta and Spark know them, whichever way they were learned."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from pyspark.sql.types import StructType
 
 from batchscore.tables import log
-from batchscore.tables.log import DeltaLog
+from batchscore.tables.delta import DeltaTable
+from batchscore.tables.log import _FILES, DeltaLog
+from batchscore.tables.plain import scan_plain
+from batchscore.tables.read import scan_rows
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -49,3 +53,43 @@ def test_a_table_that_was_made_again_has_none_of_the_old_ones(spark: SparkSessio
     commit(spark, path, "b", 2)
     assert DeltaLog(spark, str(path)).txn_version("a") == -1
     assert DeltaLog(spark, str(path)).txn_version("b") == 2
+
+
+def test_rows_of_a_small_table_are_read_without_spark_and_are_the_same(spark: SparkSession, tmp_path: Path) -> None:
+    place = str(tmp_path / "a b" / "table")
+    table = DeltaTable(spark, place)
+    table.create(StructType.fromDDL("n bigint, kind string, text string"), [], {"delta.appendOnly": "true"})
+    wanted: list[tuple[int, str]] = []
+    for number in range(4):
+        rows = [{"n": number * 2 + k, "kind": "even" if k == 0 else "odd", "text": None} for k in range(2)]
+        table.append(table.frame_of(rows, table.read().schema), app_id="a", txn_version=number + 1)
+        wanted += [(row["n"], str(row["kind"])) for row in rows]
+    for where, expected in (
+        ({}, wanted),
+        ({"kind": ["odd"]}, [w for w in wanted if w[1] == "odd"]),
+        ({"kind": ["odd"], "n": [1, 2, 99]}, [(1, "odd")]),
+        ({"kind": []}, []),
+    ):
+        quick = scan_plain(table._log, ["n", "kind"], where)
+        assert quick is not None
+        by_spark = scan_rows(table.read(), ["n", "kind"], where)
+        assert sorted((r["n"], r["kind"]) for r in quick) == sorted((r["n"], r["kind"]) for r in by_spark) == expected
+    spark.sql(f"optimize delta.`{place}`")
+    assert sorted(r["n"] for r in table.scan(["n"], {})) == list(range(8))
+    fresh = DeltaTable(spark, place)
+    _FILES.clear()
+    assert sorted(r["n"] for r in fresh.scan(["n"], {})) == list(range(8))
+    spark.sql(f"alter table delta.`{place}` set tblproperties ('delta.enableDeletionVectors' = 'true')")
+    assert scan_plain(fresh._log, ["n"], {}) is None
+    assert sorted(r["n"] for r in fresh.scan(["n"], {"kind": ["odd"]})) == [1, 3, 5, 7]
+
+
+def test_a_table_made_anew_at_the_same_place_is_another(spark: SparkSession, tmp_path: Path) -> None:
+    place = tmp_path / "table"
+    schema = StructType.fromDDL("n bigint")
+    for number in (1, 2):
+        table = DeltaTable(spark, str(place))
+        table.create(schema, [], {})
+        table.append(table.frame_of([{"n": number}], schema), app_id="a", txn_version=1)
+        assert table.scan(["n"], {}) == [{"n": number}]
+        shutil.rmtree(place)
