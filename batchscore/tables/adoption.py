@@ -121,8 +121,7 @@ def adopt_files(log: DeltaLog, own: OwnFiles, *, interval: str, app_id: str, txn
         return
     folder = partition_folder(log.spark, INTERVAL, interval)
     adds = [_link(log, file, folder, {INTERVAL: interval}) for file in own.files]
-    literal = interval.replace("'", "''")
-    _commit(log, transaction, adds, f"{INTERVAL} = '{literal}'", app_id, txn_version, metadata)
+    _commit(log, transaction, adds, interval, app_id, txn_version, metadata)
 
 
 def adopt_records(log: DeltaLog, own: OwnRecords, *, app_id: str, txn_version: int, metadata: str | None) -> None:
@@ -216,33 +215,52 @@ def _commit(
     log: DeltaLog,
     transaction: Any,
     adds: Sequence[Mapping[str, Any]],
-    predicate: str | None,
+    interval: str | None,
     app_id: str,
     txn_version: int,
     metadata: str | None,
 ) -> None:
-    """Commit a transaction: what the predicate finds is removed, the files are added."""
+    """Commit a transaction: an interval's files are removed, where one is named, and the new ones are added."""
     jvm: Any = log.jvm
     seq = jvm.org.apache.spark.api.python.PythonUtils.toSeq
     none, some = jvm.scala.Option.empty(), jvm.scala.Option.apply
     action = jvm.org.apache.spark.sql.delta.actions.Action.fromJson
     mode = jvm.org.apache.spark.sql.SaveMode
     removes = []
-    if predicate is not None:
+    if interval is not None:
         session: Any = log.spark._jsparkSession
-        condition = session.sessionState().sqlParser().parseExpression(predicate)
-        old = transaction.filterFiles(seq([condition]), False)
+        condition = session.sessionState().sqlParser().parseExpression(condition_of(interval))
+        old = seq([action(json.dumps({"add": dict(add)})) for add in _standing(log, transaction, interval)])
+        # What Delta's own filterFiles does, but for finding the files, by which it evaluates the whole state.
+        transaction.trackReadPredicates(seq([condition]), True, True)
+        transaction.trackFilesRead(old)
         removes = [old.apply(place).remove() for place in range(old.size())]
     seen = {"txn": {"appId": app_id, "version": txn_version, "lastUpdated": time.time_ns() // 1_000_000}}
     actions = [action(json.dumps(seen)), *removes, *(action(json.dumps(dict(add))) for add in adds)]
+    predicate = None if interval is None else condition_of(interval)
     operation = getattr(jvm, _OPERATION)(
-        mode.Append if predicate is None else mode.Overwrite,
+        mode.Append if interval is None else mode.Overwrite,
         some(seq([])),
         none if predicate is None else some(predicate),
         none if metadata is None else some(metadata),
         *[none] * 5,
     )
     transaction.commit(seq(actions), operation)
+
+
+def condition_of(interval: str) -> str:
+    """The condition by which an interval's rows are found."""
+    literal = interval.replace("'", "''")
+    return f"{INTERVAL} = '{literal}'"
+
+
+def _standing(log: DeltaLog, transaction: Any, interval: str) -> list[Mapping[str, Any]]:
+    """The actions that added an interval's files, as the transaction sees them."""
+    version = log.version()
+    found = [add for add in log.files().values() if add["partitionValues"].get(INTERVAL) == interval]
+    if not version == log.version() == int(transaction.readVersion()):
+        raise WriteError(f"{log.location}: another commit has landed meanwhile.")  # the caller reads back, tries again
+    return found
 
 
 def _begin(log: DeltaLog, app_id: str, txn_version: int) -> Any:

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from small_job import SmallJob, expectation, make_small_job, row
 
+from batchscore.errors import WriteError
 from batchscore.ports import TablePort
 from batchscore.tables.adoption import OwnFiles, file_statistics
 from batchscore.tables.delta import DeltaTable
@@ -198,3 +199,25 @@ def test_created_tables_can_take_files(small: SmallJob) -> None:
     target = small.outputs()
     for table in (target.scores, target.audit):
         assert isinstance(table, DeltaTable) and table.takes_files(table.read().schema)
+
+
+def test_rows_that_somebody_adds_to_the_interval_meanwhile_conflict(spark: SparkSession, small: SmallJob) -> None:
+    from batchscore.tables import adoption  # noqa: PLC0415
+
+    small.run(DAY)
+    log = small.outputs().scores._log  # type: ignore[attr-defined]
+    name = small.interval(DAY).name
+    begun = adoption._begin(log, f"small/scores/{name}", 2)
+    standing = adoption._standing(log, begun, name)
+    assert len(standing) == 1
+    place = f"{small.folder}/scores"
+    spark.read.format("delta").load(place).limit(1).write.format("delta").mode("append").save(place)
+    with pytest.raises(WriteError, match="another commit has landed meanwhile"):
+        adoption._standing(log, begun, name)
+    monkey = pytest.MonkeyPatch()
+    monkey.setattr(adoption, "_standing", lambda *args: standing)
+    try:
+        with pytest.raises(Exception, match=r"DELTA_CONCURRENT_APPEND|ConcurrentAppend"):
+            adoption._commit(log, begun, [], name, f"small/scores/{name}", 2, "m")
+    finally:
+        monkey.undo()
