@@ -55,10 +55,10 @@ def small(spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     small = make_small_job(spark, tmp_path, [row(id=i, text=None if i == 3 else "t") for i in range(6)])
     (tmp_path / "token.txt").write_text(IN_FILE)
     signals = {
-        "reports": "reports",
+        "reports": str(tmp_path / "reports"),
         "mlflow": {"experiment": "nightly"},
         "openlineage": {"url": server.address, "token": "${env:PLANTED_LINEAGE}"},
-        "prometheus": {"file": "figures.prom"},
+        "prometheus": {"file": str(tmp_path / "figures.prom")},
         "webhooks": [{"url": server.address + "/hook?key=${env:PLANTED_HOOK}", "on": ["failed", "held", "published"]}],
     }
     events = {"enabled": "true", "compress": "false", "dir": f"file://{tmp_path}/events"}
