@@ -175,17 +175,14 @@ class Submission:
         return {
             "job": config.job,
             "name": self.name,
-            "grain": self.grain,
             "cron": self.cron,
             "quartz": quartz(self.cron),
             "time_zone": config.interval.time_zone,
-            "start": config.interval.start,
             "scheduled": self.scheduled,
             "arguments": self.arguments(),
             "driver_memory": config.engine.driver_memory,
             "variables": self.variables,
             "on_gpu": self.on_gpu,
-            "image": self.wishes.image,
         }
 
 

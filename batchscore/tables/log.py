@@ -71,15 +71,18 @@ class DeltaLog:
 
     def _transactions_since(self, before: int, known: Mapping[str, int], version: int) -> dict[str, int] | None:
         """Transaction versions at one version, from those of an older one; None where that is no shorter way."""
+        commits = self._actions_since(before, version)
+        if commits is None:
+            return None
+        seen = [action["txn"] for actions in commits for action in actions if "txn" in action]
+        return {**known, **{txn["appId"]: int(txn["version"]) for txn in seen}}
+
+    def _actions_since(self, before: int, version: int) -> list[list[dict[str, Any]]] | None:
+        """The actions of each commit between two versions; None where there are many, or log retention removed one."""
         if not before <= version <= before + MANY_COMMITS:
             return None
-        found = dict(known)
-        for one in range(before + 1, version + 1):
-            actions = self.actions(one)
-            if actions is None:
-                return None
-            found |= {a["txn"]["appId"]: int(a["txn"]["version"]) for a in actions if "txn" in a}
-        return found
+        found = [self.actions(one) for one in range(before + 1, version + 1)]
+        return None if None in found else [actions for actions in found if actions is not None]
 
     def files(self) -> Mapping[str, Mapping[str, Any]]:
         """The data files of the latest version: path, as the log has it, to the action that added it."""
@@ -100,13 +103,11 @@ class DeltaLog:
         self, before: int, known: Mapping[str, Mapping[str, Any]], version: int
     ) -> dict[str, Mapping[str, Any]] | None:
         """Files at one version, from those of an older one; None where that is no shorter way."""
-        if not before <= version <= before + MANY_COMMITS:
+        commits = self._actions_since(before, version)
+        if commits is None:
             return None
         found = dict(known)
-        for one in range(before + 1, version + 1):
-            actions = self.actions(one)
-            if actions is None:
-                return None
+        for actions in commits:
             for removed in (action["remove"]["path"] for action in actions if "remove" in action):
                 found.pop(removed, None)
             found |= {action["add"]["path"]: action["add"] for action in actions if "add" in action}
