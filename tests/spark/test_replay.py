@@ -82,7 +82,7 @@ def test_what_retention_has_removed_is_named(small: SmallJob) -> None:
     assert str(caught.value).startswith(
         "input.table ./rows, version 0: expected it as the run left it; 1 of its data files are gone, such as file:"
     )
-    assert "VACUUM or the table's retention" in str(caught.value) and "\n" not in str(caught.value)
+    assert "VACUUM, an erasure or the table's retention" in str(caught.value) and "\n" not in str(caught.value)
 
 
 REFUSED: list[tuple[str, type[BatchscoreError], str]] = [
