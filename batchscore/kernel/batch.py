@@ -17,11 +17,11 @@ from batchscore.kernel.scores import find_bad_scores
 from batchscore.kernel.spec import KernelSpec, TallySpec
 from batchscore.kernel.tally import Tally
 from batchscore.kernel.training import check_doubled
+from batchscore.kernel.watching import Watch
 
 SCORED = "scored"
 QUARANTINED = "quarantined"
 TALLY = "tally"
-WATCHED_FIRST = 4096  # rows of a task that are all counted, where it is not known how many it gets
 _RANGE = frozenset({"count", "range", "sum"})
 
 
@@ -100,8 +100,7 @@ class _Task:
         self._rules = {place: [r for r in spec.rules if r.place == place] for place in PLACES}
         self._tallies = {place: [t for t in spec.tallies if t.place == place] for place in PLACES}
         self._ranges = [TallySpec(place="scores", column=name, stats=_RANGE) for name in spec.ranges]
-        self._chance = np.random.default_rng(0)
-        self._seen: dict[str, int] = {}
+        self._watches = {place: Watch(self.tally, place, spec.watched_share) for place in ("features", "scores")}
 
     def process(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         columns = {name: batch.column(i) for i, name in enumerate(batch.schema.names)}
@@ -115,7 +114,7 @@ class _Task:
         features = fill_features(self.spec.features, self._models.inputs, columns, failures)
         self._models.check(columns, features, routes, failures)
         alive = np.flatnonzero(~failures.failed())
-        self._watch("features", {name: features[name] for name in self.spec.watched}, alive)
+        self._watches["features"].add({name: features[name] for name in self.spec.watched}, alive)
         answer = self._models.score(features, alive, routes, failures) if len(alive) else Answer({}, alive)
         if len(answer.alive):
             self._check_scores(columns, answer, failures)
@@ -194,7 +193,7 @@ class _Task:
             if answer.labels is not None:
                 scores["_model"] = answer.labels
             values |= {n: c if inside is None else c.take(inside) for n, c in scores.items()}
-            self._watch("scores", {name: values[name] for name in self.spec.watched_scores}, np.arange(scored))
+            self._watches["scores"].add({name: values[name] for name in self.spec.watched_scores}, np.arange(scored))
             if self._ranges:
                 counted = {name: _without_nan(values[name]) for name in self.spec.ranges}
                 self.tally.add_columns("scores", counted, self._ranges)
@@ -213,21 +212,9 @@ class _Task:
                 values["_raw"] = columns["_raw"].take(index)
             yield self._batch(values, aside, QUARANTINED)
 
-    def _watch(self, place: str, columns: Mapping[str, pa.Array], rows: np.ndarray) -> None:
-        """Count the distributions of columns in these rows, or in a random share of them."""
-        if not columns:
-            return
-        share, weight = self.spec.watched_share, 1
-        if not share:  # nobody knows how many rows there are
-            seen = self._seen.get(place, 0)
-            self._seen[place] = seen + len(rows)
-            weight = 1 << (seen // WATCHED_FIRST).bit_length()
-            share = 1 / weight
-        if share < 1:
-            rows = rows[self._chance.random(len(rows)) < share]
-        self.tally.add_distributions(place, columns, pa.array(rows), weight)
-
     def tally_row(self, worker: str) -> pa.RecordBatch:
+        for watch in self._watches.values():
+            watch.count()
         self.tally.add_worker(worker)
         return self._batch({"_tally": pa.array([self.tally.to_json()])}, 1, TALLY)
 

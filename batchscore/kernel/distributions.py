@@ -159,9 +159,11 @@ class Distribution:
         self._narrow(MOST_BUCKETS)
 
     def _narrow(self, most: int) -> None:
-        while len(self.keys) > max(most, 2):  # one for each sign stay
-            self.shift += 1
-            self.keys, self.counts = _join(self.keys >> 1, self.counts)
+        most = max(most, 2)  # one for each sign stay
+        while len(self.keys) > most:
+            least = (-(-len(self.keys) // most) - 1).bit_length()  # a shift by one leaves at least half of the keys
+            self.shift += least
+            self.keys, self.counts = _join(self.keys >> least, self.counts)
 
     def _add_hashed(self, hashed: np.ndarray) -> None:
         if len(hashed):

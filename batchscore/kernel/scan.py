@@ -94,7 +94,7 @@ def tally_pieces(pieces: Iterable[Piece], scan: ScanSpec, spec: CheckSpec) -> st
 def _read_piece(piece: Piece, schema: pa.Schema, spec: ScanSpec, batch_rows: int) -> Iterator[pa.RecordBatch]:
     wanted = [name for column in schema for name in _names_of(column)]
     read = [name for name in dict.fromkeys(wanted) if name not in piece.values]
-    with pq.ParquetFile(piece.path, page_checksum_verification=spec.verify) as file:
+    with pq.ParquetFile(piece.path, memory_map=True, page_checksum_verification=spec.verify) as file:
         if not read:  # every column has one value
             yield _make_batch(piece, schema, {}, piece.rows)
             return

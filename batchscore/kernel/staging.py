@@ -96,8 +96,16 @@ class _Writer:
         # Bounds of floats leave NaN out, but Spark takes it for the largest: it would skip rows by them.
         bounded = [one.name for one in self._schema if not _has_floats(one.type)]
         # Without Arrow's own schema, in which a stamp would be a dictionary, the file has the columns' plain types.
+        # A dictionary of numbers that hardly repeat costs more than it saves.
+        numbers = {one.name for one in self._schema if pa.types.is_integer(one.type) or pa.types.is_floating(one.type)}
+        repeated = [name for name in self._schema.names if name in self._stamps or name not in numbers]
         self._writer = pq.ParquetWriter(
-            place, self._schema, write_page_checksum=True, write_statistics=bounded, store_schema=False
+            place,
+            self._schema,
+            write_page_checksum=True,
+            write_statistics=bounded,
+            use_dictionary=repeated,
+            store_schema=False,
         )
 
     def add(self, batch: pa.RecordBatch) -> None:

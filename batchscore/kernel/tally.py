@@ -160,12 +160,11 @@ class Tally:
                 array = array.filter(columns[spec.condition])
             known.setdefault(spec.key, ColumnTally()).add(array, spec)
 
-    def add_distributions(self, place: str, columns: Mapping[str, pa.Array], rows: pa.Array, weight: int = 1) -> None:
-        """Count how the values of these columns are distributed in the chosen rows, each for so many."""
+    def add_distributions(self, place: str, columns: Mapping[str, pa.Array], weight: int) -> None:
+        """Count how the values of these columns are distributed, each row for so many."""
         known = self.distributions.setdefault(place, {})
         for name, column in columns.items():
-            array = decode(column.take(rows))
-            known.setdefault(name, Distribution()).add(array, weight)
+            known.setdefault(name, Distribution()).add(column, weight)
 
     def count_rule(self, rule: str, evaluated: int, failed: int) -> None:
         """Add one batch's verdict on a row rule."""

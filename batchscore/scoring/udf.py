@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -180,4 +181,6 @@ def _score_task(
 ) -> Iterator[pa.RecordBatch]:
     worker = f"{socket.gethostname()}:{os.getpid()}"
     scored = run_kernel(batches, spec, lambda sha256: broadcasts[sha256].value, worker, task_address())
-    return stage_batches(scored, stage) if stage else scored
+    yield from stage_batches(scored, stage) if stage else scored
+    # PySpark collects garbage after each task; what stays for the next one, modules and models, is not looked through.
+    gc.freeze()

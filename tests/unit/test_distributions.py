@@ -16,6 +16,8 @@ from scipy.stats import entropy, ks_2samp
 
 from batchscore.kernel import distributions
 from batchscore.kernel.distributions import OTHERS, Distribution, edges_of, is_watched, to_doubles
+from batchscore.kernel.tally import Tally
+from batchscore.kernel.watching import Watch
 from batchscore.measures import jensen_shannon, kolmogorov_smirnov, population_stability_index
 
 NUMBERS = st.floats(allow_nan=True, allow_infinity=True) | st.sampled_from([0.0, -0.0, 1.0, 2.0])
@@ -153,3 +155,40 @@ def test_measures_of_many_pairs_at_once_are_those_of_each() -> None:
         assert measure(ours, theirs) == pytest.approx(each)
     for measure in (jensen_shannon, kolmogorov_smirnov):
         assert measure([0, 0], [1, 2]) == measure([1, 2], [0, 0]) == 0.0
+
+
+@pytest.mark.parametrize("batches", [(1,), (5000, 5000, 7), (9000,), (3, 3, 3)], ids=str)
+def test_a_watch_counts_each_row_once_however_batches_come(batches: tuple[int, ...]) -> None:
+    tally = Tally()
+    watch = Watch(tally, "features", 1.0)
+    values = np.random.default_rng(0).normal(size=sum(batches))
+    start = 0
+    for rows in batches:
+        columns = {"x": pa.array(values[start : start + rows]), "t": pa.array([str(rows)] * rows)}
+        watch.add(columns, np.arange(rows))
+        start += rows
+    watch.count()
+    found = tally.distributions["features"]
+    expected = count(values.tolist())
+    assert (found["x"].keys.tolist(), found["x"].counts.tolist()) == (expected.keys.tolist(), expected.counts.tolist())
+    assert found["t"].values == {str(rows): rows * batches.count(rows) for rows in batches}
+
+
+def test_a_watch_takes_columns_whose_type_changes() -> None:
+    tally = Tally()
+    watch = Watch(tally, "scores", 1.0)
+    for array in (pa.array([1, 2]), pa.array([1.0, float("nan")]), pa.array([1, 1], pa.int32())):
+        watch.add({"x": array}, np.arange(2))
+    watch.count()
+    assert (tally.distributions["scores"]["x"].rows, tally.distributions["scores"]["x"].nulls) == (6, 1)
+    assert sum(tally.distributions["scores"]["x"].counts) == 5
+
+
+def test_a_watch_of_unknown_rows_weighs_what_it_leaves_out() -> None:
+    tally = Tally()
+    watch = Watch(tally, "features", 0)
+    for _ in range(40):
+        watch.add({"x": pa.array(np.ones(2000))}, np.arange(2000))
+    watch.count()
+    found = tally.distributions["features"]["x"]
+    assert found.rows == int(found.counts.sum()) == pytest.approx(80_000, rel=0.1)
