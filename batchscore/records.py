@@ -42,6 +42,7 @@ class PinnedTable:
         rows: Rows in those files by their statistics, where the interval covers whole files; else None.
         rows_at_most: Rows in those files by their statistics, however many of them are the interval's; else None.
         paths: For Parquet, the pinned files themselves.
+        schema: For Parquet, the columns as Spark found them in these files, as JSON; empty where it has to look again.
         whole: The pinned files, where they hold the interval's rows as they are and no others.
         since: For a lookup that is narrowed to what an interval may know: the first instant that is read.
         until: The first instant that is not.
@@ -59,6 +60,7 @@ class PinnedTable:
     rows: int | None = None
     rows_at_most: int | None = None
     paths: tuple[str, ...] = ()
+    schema: str = ""
     whole: tuple[PinnedFile, ...] = ()
     since: str | None = None
     until: str | None = None

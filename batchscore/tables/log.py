@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 MANY_TABLES = 32
 MANY_COMMITS = 20
+_Identity = tuple[int, int, int]
 # Of tables that this process has looked at: the version, and the last transaction version by application id.
 _TRANSACTIONS: dict[tuple[str, str], tuple[int, Mapping[str, int]]] = {}
 # The same for data files: the version, and each file's own action by its path.
@@ -29,15 +30,40 @@ class DeltaLog:
         self.jvm: Any = spark._jvm
         self.location = location
         self._java: Any = None
+        self._folder = local_path(f"{location}/_delta_log")
+        self._seen: tuple[Any, int, _Identity] | None = None
+        self._read: dict[int, tuple[_Identity, list[dict[str, Any]]]] = {}
 
     def exists(self) -> bool:
         """Whether a Delta table stands at the location."""
         return self.version() >= 0
 
     def snapshot(self) -> Any:
-        """The latest snapshot, freshly listed; a JVM object."""
+        """The latest snapshot; a JVM object.
+
+        On a local disk the log is listed again only where the next commit's file stands, or the last one's is another.
+        """
+        if self._seen is not None and self._is_latest(*self._seen[1:]):
+            return self._seen[0]
         none = self.jvm.scala.Option.empty()
-        return self.handle().update(False, none, none)
+        snapshot = self.handle().update(False, none, none)
+        version = int(snapshot.version())
+        found = self._identify(version)
+        self._seen = None if found is None else (snapshot, version, found)
+        return snapshot
+
+    def _is_latest(self, version: int, identity: _Identity) -> bool:
+        return self._identify(version + 1) is None and self._identify(version) == identity
+
+    def _identify(self, version: int) -> _Identity | None:
+        """What tells a commit's file from another of its name; None where there is none, or on another store."""
+        if self._folder is None or version < 0:
+            return None
+        try:
+            found = (self._folder / f"{version:020d}.json").stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns, found.st_size
 
     def snapshot_at(self, version: int) -> Any:
         """The snapshot at one version; a JVM object."""
@@ -50,7 +76,8 @@ class DeltaLog:
 
     def version(self) -> int:
         """The latest version; -1 where there is no table."""
-        return int(self.snapshot().version())
+        snapshot = self.snapshot()
+        return int(snapshot.version()) if self._seen is None else self._seen[1]
 
     def txn_version(self, app_id: str) -> int:
         """The last transaction version of an application id; -1 if there is none."""
@@ -129,6 +156,18 @@ class DeltaLog:
         Raises:
             WriteError: The file has lost what was written to it.
         """
+        identity = self._identify(version)
+        known = self._read.get(version)
+        if known is not None and known[0] == identity:
+            return known[1]
+        found = self._read_actions(version)
+        if found is not None and identity is not None:
+            if len(self._read) >= MANY_COMMITS:
+                self._read.clear()
+            self._read[version] = (identity, found)
+        return found
+
+    def _read_actions(self, version: int) -> list[dict[str, Any]] | None:
         handle = self.handle()
         path = self.jvm.org.apache.hadoop.fs.Path(handle.logPath(), f"{version:020d}.json")
         conf = handle.newDeltaHadoopConf()

@@ -174,6 +174,7 @@ def _pin_parquet(
         paths=tuple(paths),
     )
     frame = read_pinned(spark, pinned)
+    pinned = replace(pinned, schema=frame.schema.json())
     covered = interval is not None and interval.start is None
     if interval is not None and interval.start is not None:
         interval_condition(frame, interval, column, where)

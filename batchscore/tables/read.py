@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -43,9 +44,14 @@ def read_pinned(spark: SparkSession, pinned: PinnedTable, *, native: bool = Fals
     Raises:
         InputError: Its Parquet files have columns that Spark cannot read.
     """
+    from pyspark.sql.types import StructType  # noqa: PLC0415 - the driver alone needs it
+
     if pinned.format == "parquet":
+        reader = spark.read.option("basePath", pinned.location)
+        if pinned.schema:
+            reader = reader.schema(StructType.fromJson(json.loads(pinned.schema)))
         try:
-            return spark.read.option("basePath", pinned.location).parquet(*pinned.paths)
+            return reader.parquet(*pinned.paths)
         except Exception as error:
             fault = _find_schema_fault(str(error))
             if fault is None:

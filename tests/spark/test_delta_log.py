@@ -93,3 +93,32 @@ def test_a_table_made_anew_at_the_same_place_is_another(spark: SparkSession, tmp
         table.append(table.frame_of([{"n": number}], schema), app_id="a", txn_version=1)
         assert table.scan(["n"], {}) == [{"n": number}]
         shutil.rmtree(place)
+
+
+def test_a_log_that_is_held_open_sees_what_others_do(spark: SparkSession, tmp_path: Path) -> None:
+    path = tmp_path / "table"
+    held = DeltaLog(spark, str(path))
+    assert (held.version(), held.exists()) == (-1, False)
+    commit(spark, path, "a", 1)
+    assert held.version() == 0 and held.actions(0) == held.actions(0)
+    commit(spark, path, "a", 2)
+    assert (held.version(), int(held.snapshot().version()), held.txn_version("a")) == (1, 1, 2)
+    before = str(held.snapshot().metadata().id())
+    shutil.rmtree(path)
+    commit(spark, path, "b", 1)
+    commit(spark, path, "b", 2)
+    assert held.version() == 1 and str(held.snapshot().metadata().id()) != before
+    found = held.actions(1)
+    assert found is not None and [one["txn"]["appId"] for one in found if "txn" in one] == ["b"]
+    shutil.rmtree(path)
+    assert held.actions(1) is None
+
+
+def test_a_log_is_not_listed_again_where_nothing_has_changed(spark: SparkSession, tmp_path: Path) -> None:
+    path = tmp_path / "table"
+    commit(spark, path, "a", 1)
+    held = DeltaLog(spark, str(path))
+    first = held.snapshot()
+    assert held.snapshot() is first
+    commit(spark, path, "a", 2)
+    assert held.snapshot() is not first
