@@ -9,7 +9,7 @@ import pytest
 from batchscore.config import EngineConfig
 from batchscore.errors import SetupError
 from batchscore.jvm import check_java, find_comet, find_jars, jars_folder, submit_options
-from batchscore.session import open_session
+from batchscore.session import _collector, open_session
 
 
 def fake_java(folder: Path, text: str) -> str:
@@ -83,3 +83,12 @@ def test_spark_submit_is_told_of_comet(tmp_path: Path, monkeypatch: pytest.Monke
     paths = f"--driver-class-path {jar} --conf spark.executor.extraClassPath={jar}"
     assert submit_options(delta=False, comet=True) == f"--jars {jar} {paths}"
     assert submit_options(delta=False, comet=False) == ""
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [("", "-XX:+UseParallelGC "), ("-Xss4m", "-XX:+UseParallelGC "), ("-Xss4m -XX:+UseZGC", "")],
+)
+def test_java_is_told_of_one_collector_alone(told: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JAVA_TOOL_OPTIONS", told)
+    assert _collector() == expected
