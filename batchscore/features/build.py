@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 MANY_NAMES = 10_000
 # Expressions that were found to be in order over some columns, and what they read: a backfill asks for each interval.
 _NAMES: dict[tuple[str, frozenset[str]], list[str]] = {}
+_FALLIBLE: dict[tuple[str, str], bool] = {}  # by the schema of the rows and the expression over them
 BITS = 62  # failure bits in one bigint column; the kernel's FAILED_BITS
 
 
@@ -173,6 +174,10 @@ class _Layers:
     def _find_fallible(self, rows: DataFrame, layer: list[Step], columns: list[Column]) -> list[bool]:
         """Which columns may fail for a row; where Spark cannot resolve one, the error that says which step that is."""
         asked = [place for place, step in enumerate(layer) if step.kind in ("sql", "python")]
+        schema = rows.schema.json()
+        known = {place: _FALLIBLE.get((schema, layer[place].sql)) for place in asked if layer[place].kind == "sql"}
+        if asked and all(known.get(place) is not None for place in asked):
+            return [bool(known.get(place)) for place in range(len(layer))]
         try:
             found = dict(zip(asked, find_fallible(rows, [columns[place] for place in asked]), strict=True))
         except Exception as error:
@@ -181,6 +186,9 @@ class _Layers:
                 if reason:
                     raise ConfigError(f"{step.where}: {reason}") from error
             raise
+        if len(_FALLIBLE) >= MANY_NAMES:
+            _FALLIBLE.clear()
+        _FALLIBLE.update({(schema, layer[place].sql): found[place] for place in known})
         return [found.get(place, False) for place in range(len(layer))]
 
     def _column(self, rows: DataFrame, step: Step) -> Column:

@@ -5,6 +5,7 @@ Source: Spark SQL reference, "ANSI Compliance"; the lists name classes of Cataly
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ _FLOATING = frozenset(
     "Add Subtract Multiply UnaryMinus UnaryPositive Abs Round BRound".split()
 )  # whole numbers overflow
 _TINY = 1e-30  # smaller divisors may be zero as a float
+_NOT_NEGATIVE = frozenset("Abs Sqrt Exp Length".split())
 _OF_FLOATS = frozenset("Floor Ceil".split())
 _WIDER = ("tinyint", "smallint", "int", "bigint", "float", "double")
 _CASTS = frozenset({("timestamp", "date"), ("date", "timestamp"), ("boolean", "int"), ("boolean", "double")})
@@ -70,15 +72,36 @@ def _is_safe_cast(source: str, target: str) -> bool:
 
 
 def _is_not_zero(node: Any) -> bool:
-    """Whether a divisor is a literal other than zero."""
+    """Whether a divisor is a literal other than zero, or nothing below a literal above zero, as `abs(x) + 1` is."""
+    return abs(_literal(node) or 0.0) > _TINY or _least(node) > _TINY
+
+
+def _least(node: Any) -> float:
+    """A number that no value of a floating-point expression is below; minus infinity where none is known."""
+    name = str(node.getClass().getSimpleName())
+    if name == "Cast":
+        return _least(node.children().apply(0))
+    if name == "Literal":
+        found = _literal(node)
+        return -math.inf if found is None else found
+    children = node.children()
+    if name == "Add":
+        return _least(children.apply(0)) + _least(children.apply(1))
+    if name == "Greatest":
+        return max(_least(children.apply(place)) for place in range(children.size()))
+    return 0.0 if name in _NOT_NEGATIVE else -math.inf
+
+
+def _literal(node: Any) -> float | None:
+    """The number of a literal, behind any casts."""
     while str(node.getClass().getSimpleName()) == "Cast":
         node = node.children().apply(0)
     if str(node.getClass().getSimpleName()) != "Literal":
-        return False
+        return None
     try:
-        return abs(float(str(node.toString()))) > _TINY
+        return float(str(node.toString()))
     except ValueError:
-        return False
+        return None
 
 
 def _kind(node: Any) -> str:

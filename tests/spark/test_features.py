@@ -524,6 +524,14 @@ def test_a_label_that_cannot_be_computed_is_null(job: SmallJob) -> None:
         ("x / null", True),
         ("x / cast(1e-60 as float)", True),
         ("x / f", True),
+        ("x / (abs(f) + 1)", False),
+        ("f / (1e-6 + sqrt(abs(x)))", False),
+        ("x / greatest(f, 0.5D)", False),
+        ("x / (abs(f) - 1)", True),
+        ("x / abs(f)", True),
+        ("x / (abs(f) + 0)", True),
+        ("x / (f + 1)", True),
+        ("x / (abs(i) + 1)", True),  # the sum may not fit
         ("i + 1", True),
         ("d / 2", True),  # a decimal may not fit
         ("cast(d as float)", False),
