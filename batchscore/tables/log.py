@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from batchscore.errors import WriteError
 from batchscore.ports import Commit
 from batchscore.tables.locks import local_path
+from batchscore.tables.log_state import LogState, read_state
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -88,6 +89,8 @@ class DeltaLog:
         place = (self.location, str(snapshot.metadata().id()))
         known = _TRANSACTIONS.get(place)
         found = None if known is None else self._transactions_since(*known, version)
+        if found is None and (state := self._replay(version)) is not None:
+            found = state.transactions
         if found is None:  # a Spark job
             pairs = str(snapshot.transactions().mkString("\n")).split("\n")
             found = {app: int(last) for app, arrow, last in (pair.rpartition(" -> ") for pair in pairs) if arrow}
@@ -118,6 +121,8 @@ class DeltaLog:
         place = (self.location, str(snapshot.metadata().id()))
         known = _FILES.get(place)
         found = None if known is None else self._files_since(*known, version)
+        if found is None and (state := self._replay(version)) is not None:
+            found = state.files
         if found is None:  # a Spark job
             adds = [json.loads(text) for text in snapshot.allFiles().toJSON().collectAsList()]
             found = {str(add["path"]): add for add in adds}
@@ -125,6 +130,10 @@ class DeltaLog:
             _FILES.clear()
         _FILES[place] = (version, found)
         return found
+
+    def _replay(self, version: int) -> LogState | None:
+        """What the log amounts to, from its files; None where Delta itself should say."""
+        return None if self._folder is None else read_state(self._folder, version)
 
     def _files_since(
         self, before: int, known: Mapping[str, Mapping[str, Any]], version: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from pyspark.sql.types import StructType
 from batchscore.tables import log
 from batchscore.tables.delta import DeltaTable
 from batchscore.tables.log import _FILES, DeltaLog
+from batchscore.tables.log_state import read_state
 from batchscore.tables.plain import scan_plain
 from batchscore.tables.read import scan_rows
 
@@ -122,3 +124,44 @@ def test_a_log_is_not_listed_again_where_nothing_has_changed(spark: SparkSession
     assert held.snapshot() is first
     commit(spark, path, "a", 2)
     assert held.snapshot() is not first
+
+
+def test_a_log_is_replayed_as_delta_does(spark: SparkSession, tmp_path: Path) -> None:
+    path = tmp_path / "table"
+    folder = path / "_delta_log"
+    for number in range(13):  # the eleventh commit makes a checkpoint
+        rows = spark.range(number, number + 3).selectExpr("id", "if(id % 2 = 0, 'a b', null) as part")
+        writer = rows.write.format("delta").partitionBy("part").option("txnAppId", f"app {number % 3}")
+        writer.option("txnVersion", number).mode("overwrite" if number == 4 else "append").save(str(path))
+    spark.sql(f"alter table delta.`{path}` set tblproperties ('delta.enableDeletionVectors' = 'true')")
+    spark.sql(f"delete from delta.`{path}` where id = 11")
+    log = DeltaLog(spark, str(path))
+    last = log.version()
+    for version in (0, 4, 9, 10, 11, last):
+        found, snapshot = read_state(folder, version), log.snapshot_at(version)
+        assert found is not None
+        adds = [json.loads(text) for text in snapshot.allFiles().toJSON().collectAsList()]
+        # a commit and a checkpoint differ in `dataChange`, and in nothing else
+        assert {p: {**add, "dataChange": 0} for p, add in found.files.items()} == {
+            add["path"]: {**add, "dataChange": 0} for add in adds
+        }
+        apps = {f"app {number}": snapshot.transactions().get(f"app {number}") for number in range(3)}
+        assert found.transactions == {app: int(one.get()) for app, one in apps.items() if one.isDefined()}
+    assert (folder / f"{10:020d}.checkpoint.parquet").exists()
+
+
+@pytest.mark.parametrize("broken", ["a commit", "the checkpoint", "a part of it"])
+def test_a_log_that_is_not_plain_is_left_to_delta(broken: str, spark: SparkSession, tmp_path: Path) -> None:
+    path = tmp_path / "table"
+    folder = path / "_delta_log"
+    for number in range(12):
+        commit(spark, path, "a", number + 1)
+    assert read_state(folder, 11) is not None
+    checkpoint = folder / f"{10:020d}.checkpoint.parquet"
+    if broken == "a commit":
+        (folder / f"{11:020d}.json").unlink()
+    elif broken == "the checkpoint":
+        checkpoint.write_bytes(b"PAR1 cut short")
+    else:
+        checkpoint.rename(folder / f"{10:020d}.checkpoint.{1:010d}.{1:010d}.parquet")
+    assert read_state(folder, 11) is None
