@@ -89,7 +89,7 @@ class DeltaLog:
         place = (self.location, str(snapshot.metadata().id()))
         known = _TRANSACTIONS.get(place)
         found = None if known is None else self._transactions_since(*known, version)
-        if found is None and (state := self._replay(version)) is not None:
+        if found is None and (state := self.replayed(version)) is not None:
             found = state.transactions
         if found is None:  # a Spark job
             pairs = str(snapshot.transactions().mkString("\n")).split("\n")
@@ -121,7 +121,7 @@ class DeltaLog:
         place = (self.location, str(snapshot.metadata().id()))
         known = _FILES.get(place)
         found = None if known is None else self._files_since(*known, version)
-        if found is None and (state := self._replay(version)) is not None:
+        if found is None and (state := self.replayed(version)) is not None:
             found = state.files
         if found is None:  # a Spark job
             adds = [json.loads(text) for text in snapshot.allFiles().toJSON().collectAsList()]
@@ -131,8 +131,8 @@ class DeltaLog:
         _FILES[place] = (version, found)
         return found
 
-    def _replay(self, version: int) -> LogState | None:
-        """What the log amounts to, from its files; None where Delta itself should say."""
+    def replayed(self, version: int) -> LogState | None:
+        """What the log amounts to at a version, from its files; None where Delta itself should say."""
         return None if self._folder is None else read_state(self._folder, version)
 
     def _files_since(

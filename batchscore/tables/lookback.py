@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -92,23 +92,33 @@ def read_span(spark: SparkSession, pinned: PinnedTable) -> DataFrame:
 
 def _list_files(spark: SparkSession, pinned: PinnedTable, column: str) -> tuple[_FileSpan, ...]:
     """Every file of a version that can hold an instant of a column, listed once."""
-    from pyspark.sql import DataFrame as Frame  # noqa: PLC0415 - the driver alone needs it
-    from pyspark.sql import functions as F  # noqa: PLC0415
-
     key = (pinned.table_id, pinned.version, column)
     if key not in _LISTED:
-        snapshot = DeltaLog(spark, pinned.location).snapshot_at(int(pinned.version or 0))
-        files: Any = Frame(snapshot.allFiles().toDF(), spark)
         found = []
-        for row in files.select("path", F.to_json("deletionVector").alias("dv"), "stats").collect():
-            stats = json.loads(row["stats"]) if row["stats"] else {}
+        for path, vector, stats in _read_files(spark, pinned):
             if not _is_null(stats, column):
-                vector = json.loads(row["dv"]) if row["dv"] else {}
-                found.append(_FileSpan(identify_file(row["path"], vector), _span(stats, column)))
+                found.append(_FileSpan(identify_file(path, vector), _span(stats, column)))
         if len(_LISTED) >= MANY_TABLES:
             _LISTED.clear()
         _LISTED[key] = tuple(found)
     return _LISTED[key]
+
+
+def _read_files(spark: SparkSession, pinned: PinnedTable) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """Path, deletion vector and statistics of every file of a version."""
+    from pyspark.sql import DataFrame as Frame  # noqa: PLC0415 - the driver alone needs it
+    from pyspark.sql import functions as F  # noqa: PLC0415
+
+    log = DeltaLog(spark, pinned.location)
+    version = int(pinned.version or 0)
+    state = log.replayed(version)
+    if state is not None:
+        for add in state.files.values():
+            yield add["path"], add.get("deletionVector") or {}, json.loads(add.get("stats") or "{}")
+        return
+    files: Any = Frame(log.snapshot_at(version).allFiles().toDF(), spark)
+    for row in files.select("path", F.to_json("deletionVector").alias("dv"), "stats").collect():
+        yield row["path"], json.loads(row["dv"] or "{}"), json.loads(row["stats"] or "{}")
 
 
 def _is_null(stats: Mapping[str, Any], column: str) -> bool:

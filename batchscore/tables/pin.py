@@ -93,7 +93,9 @@ def pin_table(
     frame = read_pinned(spark, pinned)
     if interval.start is not None:
         frame = frame.where(interval_condition(frame, interval, column, where))
-    found = _delta_files(spark, snapshot, frame)
+    found = _replayed_files(log, snapshot, frame, interval, column)
+    if found is None:
+        found = _delta_files(spark, snapshot, frame)
     rows = _count_rows(found)
     names = snapshot.metadata().partitionColumns().mkString("\n")
     covered = interval.start is None or column in names.split("\n")
@@ -116,6 +118,36 @@ def _whole_files(location: str, found: Sequence[_DeltaFile]) -> tuple[PinnedFile
     if any(urlsplit(one.path).scheme for one in found):  # a clone's files lie elsewhere
         return ()
     return tuple(PinnedFile(path=f"{location}/{unquote(one.path)}", values=one.values) for one in found)
+
+
+def _replayed_files(
+    log: DeltaLog, snapshot: Any, frame: DataFrame, interval: Interval, column: str | None
+) -> list[_DeltaFile] | None:
+    """What `_delta_files` finds, without a Spark job; None where the interval is not whole days of a plain table."""
+    first = last = ""
+    if interval.start is not None:
+        if interval.grain == "hour" or dict(frame.dtypes).get(str(column)) != "date" or not _is_plain(snapshot):
+            return None
+        assert interval.local_start is not None and interval.local_end is not None
+        first, last = interval.local_start.date().isoformat(), interval.local_end.date().isoformat()
+    state = log.replayed(int(snapshot.version()))
+    if state is None:
+        return None
+    adds = list(state.files.values())
+    if first:
+        days = [add["partitionValues"].get(column, "not a partition") for add in adds]
+        if any(day is not None and len(day) != len(first) for day in days):
+            return None
+        adds = [add for add, day in zip(adds, days, strict=True) if day is not None and first <= day < last]
+    return [
+        _DeltaFile(
+            add["path"],
+            add.get("deletionVector") or {},
+            json.loads(add.get("stats") or "{}"),
+            add["partitionValues"],
+        )
+        for add in adds
+    ]
 
 
 def _delta_files(spark: SparkSession, snapshot: Any, frame: DataFrame) -> list[_DeltaFile]:

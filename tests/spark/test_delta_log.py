@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 from pyspark.sql.types import StructType
 
-from batchscore.tables import log
+from batchscore.intervals import parse_interval
+from batchscore.tables import log, pin
 from batchscore.tables.delta import DeltaTable
 from batchscore.tables.log import _FILES, DeltaLog
 from batchscore.tables.log_state import read_state
@@ -165,3 +166,40 @@ def test_a_log_that_is_not_plain_is_left_to_delta(broken: str, spark: SparkSessi
     else:
         checkpoint.rename(folder / f"{10:020d}.checkpoint.{1:010d}.{1:010d}.parquet")
     assert read_state(folder, 11) is None
+
+
+PINNED: list[tuple[str, str, str | None]] = [
+    ("partitioned", "2013-10-02", "replayed"),
+    ("partitioned", "2013-10-09", "replayed"),  # no files at all
+    ("partitioned", None, "replayed"),
+    ("not partitioned", "2013-10-02", None),  # statistics say which files, and Delta reads them
+    ("not partitioned", None, "replayed"),
+    ("mapped", "2013-10-02", None),
+]
+
+
+@pytest.mark.parametrize(("kind", "day", "by"), PINNED)
+def test_the_files_of_an_interval_are_those_that_spark_reads(
+    kind: str, day: str | None, by: str | None, spark: SparkSession, tmp_path: Path
+) -> None:
+    path = tmp_path / "table"
+    days = ("2013-10-01", "2013-10-02", "2013-10-02", None, "2013-10-03")
+    options = {"delta.columnMapping.mode": "name"} if kind == "mapped" else {}
+    for number, one in enumerate(days):
+        value = "cast(null as date)" if one is None else f"date'{one}'"
+        writer = spark.range(number, number + 2).selectExpr("id", f"{value} as day").coalesce(1).write.format("delta")
+        writer = writer.options(**options).mode("append")
+        (writer if kind == "not partitioned" else writer.partitionBy("day")).save(str(path))
+    if not options:
+        spark.sql(f"alter table delta.`{path}` set tblproperties ('delta.enableDeletionVectors' = 'true')")
+        spark.sql(f"delete from delta.`{path}` where id = 1 and day = date'2013-10-02'")
+    interval = parse_interval(day, "day" if day else "snapshot", "UTC")
+    frame = spark.read.format("delta").load(str(path))
+    if day is not None:
+        frame = frame.where(pin.interval_condition(frame, interval, "day", "interval.column"))
+    log = DeltaLog(spark, str(path))
+    found = pin._replayed_files(log, log.snapshot(), frame, interval, "day")
+    asked = pin._delta_files(spark, log.snapshot(), frame)
+    assert (None if found is None else "replayed") == by
+    if found is not None:
+        assert sorted(map(repr, found)) == sorted(map(repr, asked)) and (len(found) > 0) == (day != "2013-10-09")
