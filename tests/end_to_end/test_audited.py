@@ -23,6 +23,7 @@ from batchscore.replaying import replay_run
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+pytestmark = pytest.mark.slow  # every job of the demo is run first
 DATA = find_data_folder()
 BUSY_DAY = "2013-10-07"
 NO_TAIL = "expect_column_values_to_not_be_null"

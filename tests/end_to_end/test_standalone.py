@@ -85,6 +85,7 @@ def submit(demo_folder: Path, folder: Path, cluster: str, *options: str) -> dict
     return record
 
 
+@pytest.mark.slow  # four JVMs
 def test_the_line_that_is_printed_runs_the_flights(demo_folder: Path, tmp_path: Path, cluster: str) -> None:
     record = submit(demo_folder, tmp_path, cluster)
     assert record["runtime"]["workers"]  # type: ignore[index]

@@ -18,14 +18,15 @@ if TYPE_CHECKING:
 
 NAMED, RANDOM = "kills at named points", "kills at random times"
 BEHIND = hooks.POINTS[hooks.POINTS.index("scores.written") :]
-DEFAULT = (("stage.written", "scores.written"), ("stage.noted", "audit.begun"), ("quarantine.written", "scores.begun"))
+FIRST = ("stage.written", "scores.written")
+OFTEN = (("stage.noted", "audit.begun"), ("quarantine.written", "scores.begun"))
 COLD_S = 25.0  # about what a new driver needs for its first run
 QUEUE = 6
 
 
 def named_pairs() -> list[Any]:
-    """Pairs of points: three by default, and three times all of them, each time in another order."""
-    pairs: list[Any] = list(DEFAULT)
+    """Pairs of points: one by default, two more, and three times all of them, each time in another order."""
+    pairs: list[Any] = [FIRST, *(pytest.param(*two, marks=pytest.mark.slow) for two in OFTEN)]
     for seed in range(3):
         points = [*hooks.POINTS, "scores.written"]
         random.Random(seed).shuffle(points)

@@ -77,8 +77,10 @@ def test_rows_are_the_same_by_either_way(small: SmallJob) -> None:
     "change",
     [
         "alter table {} set tblproperties ('delta.enableDeletionVectors' = 'true')",
-        "alter table {} set tblproperties ('delta.enableChangeDataFeed' = 'true')",
-        "alter table {} add constraint sound check (p >= 0)",
+        pytest.param(
+            "alter table {} set tblproperties ('delta.enableChangeDataFeed' = 'true')", marks=pytest.mark.slow
+        ),
+        pytest.param("alter table {} add constraint sound check (p >= 0)", marks=pytest.mark.slow),
     ],
 )
 def test_a_table_that_asks_for_more_gets_its_rows_through_deltas_writer(small: SmallJob, change: str) -> None:

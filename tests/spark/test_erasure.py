@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 import pytest
+from crashes import Crash
 from small_job import SUITE, SmallJob, expectation, make_small_job, row
 
-from batchscore import hooks
 from batchscore.auditing import verify_audit
 from batchscore.cli import run_cli
 from batchscore.erasing import read_keys
@@ -27,26 +27,17 @@ PERSON, OTHER = 770_123_457, 990_000_001  # between the others, so that no file'
 GATE = ("checks={input: input.json, output: output.json}", "gates.output={on_fail: hold}")
 
 
-class Crash(BaseException):
-    """What no code of ours catches."""
-
-
-@pytest.fixture
-def crash_at() -> Iterator[Callable[[str], None]]:
-    def arm(point: str) -> None:
-        def tell(reached: str) -> None:
-            if reached == point:
-                hooks.listen(None)
-                raise Crash(point)
-
-        hooks.listen(tell)
-
-    yield arm
-    hooks.listen(None)
-
-
 @pytest.fixture
 def small(spark: SparkSession, tmp_path: Path) -> SmallJob:
+    return make_two_days(spark, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def untouched(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> SmallJob:
+    return make_two_days(spark, tmp_path_factory.mktemp("untouched"))
+
+
+def make_two_days(spark: SparkSession, tmp_path: Path) -> SmallJob:
     """Two days, the first published twice; the person was scored on the first and set aside on the second."""
     first = [row(id=i, a=float(i % 7)) for i in (1, 2, PERSON, OTHER)] + [row(id=5, text=None)]
     second = [row(id=i, day=NEXT, text=None) for i in (11, PERSON, OTHER + 1)] + [row(id=12, day=NEXT)]
@@ -98,6 +89,7 @@ def test_nothing_of_a_person_is_left(small: SmallJob) -> None:
     assert small.run(DAY).status == "unchanged"
 
 
+@pytest.mark.slow
 def test_a_second_one_finds_nothing_and_writes_nothing(small: SmallJob) -> None:
     erase(small.file, [{"id": str(PERSON)}])
     before = small.versions(), len(small.audit())
@@ -113,6 +105,7 @@ def test_a_look_writes_nothing(small: SmallJob) -> None:
     assert (small.versions(), len(small.audit())) == before
 
 
+@pytest.mark.slow
 def test_what_comes_after_knows_of_it(small: SmallJob) -> None:
     oldest, newest = (r["run_id"] for r in small.audit()[:2])
     erase(small.file, [{"id": str(PERSON)}, {"id": "11"}])
@@ -133,6 +126,7 @@ def test_what_comes_after_knows_of_it(small: SmallJob) -> None:
     assert verify_audit(small.spark, small.load()).whole
 
 
+@pytest.mark.slow
 def test_staged_rows_go_with_their_stage(small: SmallJob) -> None:
     small.write_rows([row(id=20, day="2013-10-03", text=None), row(id=PERSON, day="2013-10-03")])
     small.write_suite([expectation("expect_column_mean_to_be_between", column="p", min_value=2.0)], "output.json")
@@ -182,12 +176,13 @@ def test_one_that_is_killed_is_done_by_the_next(small: SmallJob, crash_at: Calla
     ],
 )
 def test_refused(
-    small: SmallJob, sets: tuple[str, ...], keys: list[dict[str, str]], error: type[BatchscoreError], message: str
+    untouched: SmallJob, sets: tuple[str, ...], keys: list[dict[str, str]], error: type[BatchscoreError], message: str
 ) -> None:
     with pytest.raises(error, match=message):
-        erase(small.load(*sets), keys)
+        erase(untouched.load(*sets), keys)
 
 
+@pytest.mark.slow
 def test_a_run_at_work_is_waited_for(small: SmallJob) -> None:
     stages = small.outputs().stages
     with stages.claim("20131001T000000-1a2b3c4d"):
@@ -196,6 +191,7 @@ def test_a_run_at_work_is_waited_for(small: SmallJob) -> None:
             erase(small.file, [{"id": str(PERSON)}])
 
 
+@pytest.mark.slow
 def test_many_keys_from_a_file(small: SmallJob, capfd: pytest.CaptureFixture[str]) -> None:
     file = small.folder / "keys.csv"
     file.write_text(f"id\n{PERSON}\n{OTHER}\n{PERSON}\n404\n")
@@ -230,6 +226,7 @@ def test_keys_of_a_file_are_what_csv_says() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_rows_that_others_deleted_are_not_taken_for_erased_ones(small: SmallJob) -> None:
     newest = small.audit()[1]["run_id"]
     erase(small.file, {"id": str(PERSON)})
@@ -242,6 +239,7 @@ def test_rows_that_others_deleted_are_not_taken_for_erased_ones(small: SmallJob)
         redrive(small.file, DAY)
 
 
+@pytest.mark.slow
 def test_an_interval_of_which_nothing_is_left(small: SmallJob) -> None:
     newest = small.audit()[1]["run_id"]
     erase(small.file, [{"id": str(k)} for k in (1, 2, PERSON, OTHER)])
@@ -249,6 +247,7 @@ def test_an_interval_of_which_nothing_is_left(small: SmallJob) -> None:
     assert found.certified and (found.compared, found.erased) == (0, 4)
 
 
+@pytest.mark.slow
 def test_a_former_challengers_differences_go_too(spark: SparkSession, tmp_path: Path) -> None:
     small = make_small_job(spark, tmp_path, [row(id=i) for i in (1, 2, PERSON, OTHER)])
     small.add_model(weights=(0.1, 0.2), alias=None)
@@ -259,6 +258,7 @@ def test_a_former_challengers_differences_go_too(spark: SparkSession, tmp_path: 
     assert places(small) == set()
 
 
+@pytest.mark.slow
 def test_an_unfinished_file_of_a_dead_writer_is_no_hindrance(small: SmallJob) -> None:
     folder = next((small.folder / "scores").glob("_interval=*"))
     (folder / "part-dead.parquet").write_bytes(b"PAR1 and no footer" * 100)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from crashes import Crash
 from small_job import SUITE, SmallJob, expectation, make_small_job, probability, row
 
-from batchscore import hooks
 from batchscore.closing import expire_rows
 from batchscore.decisions import block_intervals
 from batchscore.errors import ConfigError, IntervalBlocked
@@ -24,24 +24,6 @@ if TYPE_CHECKING:
 DAY, NEXT = "2013-10-01", "2013-10-02"
 WIDE = expectation("expect_column_values_to_be_between", column="a", min_value=0, max_value=1000)
 LOOSER = (SUITE[0], WIDE, SUITE[2])
-
-
-class Crash(BaseException):
-    """What no code of ours catches."""
-
-
-@pytest.fixture
-def crash_at() -> Iterator[Callable[[str], None]]:
-    def arm(point: str) -> None:
-        def tell(reached: str) -> None:
-            if reached == point:
-                hooks.listen(None)
-                raise Crash(point)
-
-        hooks.listen(tell)
-
-    yield arm
-    hooks.listen(None)
 
 
 @pytest.fixture
@@ -125,6 +107,7 @@ def test_one_that_is_killed_repairs(small: SmallJob, crash_at: Callable[[str], N
     assert small.outputs().stages.run_ids() == []
 
 
+@pytest.mark.slow
 def test_one_rules_rows_and_intervals_since(small: SmallJob) -> None:
     small.write_suite(LOOSER)
     found = redrive(small.file, since=NEXT)
@@ -135,6 +118,7 @@ def test_one_rules_rows_and_intervals_since(small: SmallJob) -> None:
     assert (by_value["open"], by_value["pass_now"], by_value["failed_again"]) == (3, 2, 1)
 
 
+@pytest.mark.slow
 def test_waived_rows_stay_and_are_not_asked_again(small: SmallJob) -> None:
     events = waive(small.file, DAY, rule="input[1]", reason="sensors were recalled")
     assert [(e["kind"], e["rows"], e["reason"]) for e in events.events] == [("waive", 2, "sensors were recalled")]
@@ -166,6 +150,7 @@ def test_rows_expire_by_age(small: SmallJob) -> None:
     assert redrive(small.file, DAY).intervals[0]["open"] == 2
 
 
+@pytest.mark.slow
 def test_the_model_of_today_where_it_is_asked_for(small: SmallJob) -> None:
     small.write_suite(LOOSER)
     small.add_model(weights=(0.0, 0.0))
@@ -184,6 +169,7 @@ def test_refused(small: SmallJob) -> None:
         redrive(small.file, DAY)
 
 
+@pytest.mark.slow
 def test_keys_that_several_rows_have_are_left_alone(spark: SparkSession, tmp_path: Path) -> None:
     rows = [row(id=1, a=1.0), row(id=1, a=200.0), row(id=2, a=300.0), row(id=3, a=3.0), row(id=3, a=4.0)]
     small = make_small_job(spark, tmp_path, rows)
@@ -197,6 +183,7 @@ def test_keys_that_several_rows_have_are_left_alone(spark: SparkSession, tmp_pat
     assert sorted(r["id"] for r in small.scores()) == [1, 2, 3, 3]
 
 
+@pytest.mark.slow
 def test_rows_without_a_key_and_twice_there_stay(spark: SparkSession, tmp_path: Path) -> None:
     rows: list[Any] = [row(id=1), row(id=None), row(id=None), row(id=2, a=200.0), row(id=3), row(id=3)]
     small = make_small_job(spark, tmp_path, rows)

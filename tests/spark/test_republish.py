@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from crashes import Crash
 from small_job import GOOD, SmallJob, make_small_job, row
 
-from batchscore import hooks
 from batchscore.decisions import block_intervals, discard_run, free_intervals, release_interval
 from batchscore.errors import ConfigError, InputError, IntervalBlocked, RunHeld, RunSuperseded, WriteError
 from batchscore.republish import override_held, resume_run, rollback_interval
@@ -20,26 +20,6 @@ if TYPE_CHECKING:
 
 GATE = "gates.volume={of_median: [0.5, 2.0]}"
 DAYS = ("2013-09-01", "2013-09-02", "2013-09-03")
-
-
-class Crash(BaseException):
-    """What no code of ours catches."""
-
-
-@pytest.fixture
-def crash_at() -> Callable[[str], None]:
-    """Have the next run die at a point."""
-
-    def arm(point: str) -> None:
-        def tell(reached: str) -> None:
-            if reached == point:
-                hooks.listen(None)
-                raise Crash(point)
-
-        hooks.listen(tell)
-
-    yield arm  # type: ignore[misc]
-    hooks.listen(None)
 
 
 @pytest.fixture(scope="module")

@@ -140,6 +140,7 @@ def test_held_rows_and_their_notes_have_none(small: SmallJob) -> None:
     assert files_with_secrets(small.folder) == {}
 
 
+@pytest.mark.slow
 def test_sparks_own_event_log_has_none(small: SmallJob) -> None:
     command = [sys.executable, "-m", "batchscore", "run", small.file, "--interval", DAY, "--json"]
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYSPARK_", "SPARK_"))}

@@ -147,7 +147,9 @@ BROKEN: list[tuple[str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("signal", "warning"), BROKEN)
+@pytest.mark.parametrize(
+    ("signal", "warning"), [BROKEN[0], *(pytest.param(*one, marks=pytest.mark.slow) for one in BROKEN[1:])]
+)
 def test_what_cannot_be_told_is_a_warning(small: SmallJob, signal: str, warning: str) -> None:
     told = Told()
     record = small.run(DAY, f"signals.{signal}", "signals.timeout_s=2", force=True, progress=told)
@@ -158,6 +160,7 @@ def test_what_cannot_be_told_is_a_warning(small: SmallJob, signal: str, warning:
     assert "secret-path" not in text
 
 
+@pytest.mark.slow
 def test_a_server_that_never_ends_its_answer_holds_nobody_up(small: SmallJob) -> None:
     class Dripping(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -187,6 +190,7 @@ def test_a_server_that_never_ends_its_answer_holds_nobody_up(small: SmallJob) ->
     assert all("no end within 2 s" in text or "openlineage" in text for text in told)
 
 
+@pytest.mark.slow
 def test_a_missing_secret_is_a_warning(small: SmallJob) -> None:
     told = Told()
     small.run(DAY, "signals.webhooks=[{url: '${env:NO_SUCH_HOOK}', on: [published]}]", force=True, progress=told)

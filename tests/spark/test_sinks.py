@@ -42,6 +42,7 @@ def small(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Smal
     return make_small_job(spark, tmp_path_factory.mktemp("small"), rows)
 
 
+@pytest.mark.slow
 def test_a_job_publishes_under_catalog_names(spark: SparkSession, small: SmallJob, lake: Path) -> None:
     job = small.load(NAMED)
     plan = plan_interval(spark, job, small.interval("2013-10-01"))

@@ -148,6 +148,7 @@ def test_windows_of_columns_that_do_not_fit(spark: SparkSession, window: WindowC
         add_lookups(left, {"w": lookup}, {"w": right})
 
 
+@pytest.mark.slow
 def test_what_becomes_known_after_an_interval_leaves_its_key(
     spark: SparkSession, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
