@@ -32,8 +32,8 @@ $(VENV)/comet.stamp: $(VENV)/installed.stamp
 
 comet: setup $(VENV)/comet.stamp ## fetch the jar of Apache DataFusion Comet, for `engine.accelerator: comet`
 
-test: comet ## run the whole test suite, a few minutes
-	$(BIN)/python -m pytest
+test: comet ## run the default test suite, about ten minutes
+	$(BIN)/python -m pytest --durations=10
 
 check: setup ## lint, format, types, import contracts and the unit tests, about a minute
 	$(BIN)/ruff check

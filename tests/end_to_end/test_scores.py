@@ -87,6 +87,7 @@ def probabilities(folder: Path, name: str) -> pd.Series:
     return frame.set_index("flight_id")["probability_late"].sort_index()
 
 
+@pytest.mark.slow
 def test_the_examples_of_several_models_score_the_same_flights(folder: Path) -> None:
     day = f"_interval = '{DEMO_DAY}T04:00:00Z'"
     rows = api.scores(folder / "flights.yaml").where(day).select("flight_id", "probability_late").toPandas()

@@ -76,11 +76,11 @@ def test_rows_are_the_same_by_either_way(small: SmallJob) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        "alter table {} set tblproperties ('delta.enableDeletionVectors' = 'true')",
-        pytest.param(
-            "alter table {} set tblproperties ('delta.enableChangeDataFeed' = 'true')", marks=pytest.mark.slow
+        "alter table {} add constraint sound check (p >= 0)",
+        *(
+            pytest.param(f"alter table {{}} set tblproperties ('{one}' = 'true')", marks=pytest.mark.slow)
+            for one in ("delta.enableDeletionVectors", "delta.enableChangeDataFeed")
         ),
-        pytest.param("alter table {} add constraint sound check (p >= 0)", marks=pytest.mark.slow),
     ],
 )
 def test_a_table_that_asks_for_more_gets_its_rows_through_deltas_writer(small: SmallJob, change: str) -> None:

@@ -265,6 +265,7 @@ def test_an_unfinished_file_of_a_dead_writer_is_no_hindrance(small: SmallJob) ->
     assert erase(small.file, {"id": str(PERSON)}).done
 
 
+@pytest.mark.slow
 def test_deletion_vectors_hide_nothing(small: SmallJob) -> None:
     table = f"delta.`{small.folder}/scores`"
     small.spark.sql(f"alter table {table} set tblproperties ('delta.enableDeletionVectors' = 'true')")

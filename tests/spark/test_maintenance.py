@@ -45,6 +45,7 @@ def test_nothing_that_is_promised_goes(small: SmallJob) -> None:
     assert "small files" in str(found)
 
 
+@pytest.mark.slow
 def test_what_nothing_promises_any_more_goes(small: SmallJob) -> None:
     before = small.scores()
     table = f"delta.`{small.folder}/scores`"

@@ -82,11 +82,10 @@ def test_a_second_redrive_moves_none_and_writes_nothing(small: SmallJob) -> None
 
 
 POINTS = [
-    "scores.begun",
     "scores.written",
     *(
         pytest.param(point, marks=pytest.mark.slow)
-        for point in ("stage.claimed", "publish.detailed", "quarantine.written")
+        for point in ("stage.claimed", "publish.detailed", "quarantine.written", "scores.begun")
     ),
 ]
 
@@ -135,6 +134,7 @@ def test_waived_rows_stay_and_are_not_asked_again(small: SmallJob) -> None:
     assert set(aside(small)) == {6, 7, 8, 9, 100}
 
 
+@pytest.mark.slow
 def test_rows_expire_by_age(small: SmallJob) -> None:
     assert expire(small.file, days=1).events == ()
     with pytest.raises(ConfigError, match=r"--expire 0: expected 1 to 36,500 days"):

@@ -42,7 +42,7 @@ def test_a_gate_holds_a_run_and_somebody_publishes_it(gated: SmallJob) -> None:
         gated.run("2013-10-01", GATE)
     target = gated.outputs()
     assert target.ledger.account(held.interval).held is not None
-    record = override_held(gated.spark, gated.load(), held.run_id[:16], "a strike ended")
+    record = override_held(gated.spark, gated.load(), held.run_id[:20], "a strike ended")
     assert (record.status, record.kind, record.of, record.reason) == (
         "published",
         "override",
