@@ -206,7 +206,6 @@ def _own_application(engine: EngineConfig, jars: list[Path]) -> dict[str, str]:
         **({"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1"} if local else {}),
         "spark.driver.extraJavaOptions": f"{_collector()}-Dlog4j2.configurationFile={log_file} "
         f"-Dlog4j.configurationFile={log_file}",
-        "spark.python.unix.domain.socket.enabled": "true",  # rows go to Python without the network's cost, or a port
         "spark.python.sql.dataFrameDebugging.enabled": "false",
         "spark.log.structuredLogging.enabled": "false",
     }
