@@ -529,6 +529,8 @@ def test_a_label_that_cannot_be_computed_is_null(job: SmallJob) -> None:
         ("x / greatest(f, 0.5D)", False),
         ("x / (abs(f) - 1)", True),
         ("x / abs(f)", True),
+        ("x / cast(abs(f) + 0.5 as int)", True),
+        ("x / floor(abs(f) + 0.5)", True),
         ("x / (abs(f) + 0)", True),
         ("x / (f + 1)", True),
         ("x / (abs(i) + 1)", True),  # the sum may not fit
