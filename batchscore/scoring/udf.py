@@ -6,7 +6,7 @@ import gc
 import os
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -182,5 +182,10 @@ def _score_task(
     worker = f"{socket.gethostname()}:{os.getpid()}"
     scored = run_kernel(batches, spec, lambda sha256: broadcasts[sha256].value, worker, task_address())
     yield from stage_batches(scored, stage) if stage else scored
-    # PySpark collects garbage after each task; what stays for the next one, modules and models, is not looked through.
+    _keep_modules()
+
+
+@cache
+def _keep_modules() -> None:
+    """Once in a worker: PySpark collects garbage after each task, and need not look through modules and models."""
     gc.freeze()

@@ -22,6 +22,9 @@ _TRANSACTIONS: dict[tuple[str, str], tuple[int, Mapping[str, int]]] = {}
 # The same for data files: the version, and each file's own action by its path.
 _FILES: dict[tuple[str, str], tuple[int, Mapping[str, Mapping[str, Any]]]] = {}
 
+# Logs that were replayed: what tells the last commit from another of its name, and the state, which nobody changes.
+_STATES: dict[tuple[str, int], tuple[_Identity, LogState]] = {}
+
 
 class DeltaLog:
     """One table's transaction log. Source: Delta protocol, https://github.com/delta-io/delta/blob/master/PROTOCOL.md."""
@@ -104,8 +107,7 @@ class DeltaLog:
         commits = self._actions_since(before, version)
         if commits is None:
             return None
-        seen = [action["txn"] for actions in commits for action in actions if "txn" in action]
-        return {**known, **{txn["appId"]: int(txn["version"]) for txn in seen}}
+        return LogState(dict(known)).apply_all(commits).transactions
 
     def _actions_since(self, before: int, version: int) -> list[list[dict[str, Any]]] | None:
         """The actions of each commit between two versions; None where there are many, or log retention removed one."""
@@ -133,7 +135,18 @@ class DeltaLog:
 
     def replayed(self, version: int) -> LogState | None:
         """What the log amounts to at a version, from its files; None where Delta itself should say."""
-        return None if self._folder is None else read_state(self._folder, version)
+        if self._folder is None:
+            return None
+        identity = self._identify(version)
+        known = _STATES.get((self.location, version))
+        if known is not None and known[0] == identity is not None:
+            return known[1]
+        found = read_state(self._folder, version)
+        if len(_STATES) >= MANY_TABLES:
+            _STATES.clear()
+        if found is not None and identity is not None:
+            _STATES[self.location, version] = (identity, found)
+        return found
 
     def _files_since(
         self, before: int, known: Mapping[str, Mapping[str, Any]], version: int
@@ -142,12 +155,7 @@ class DeltaLog:
         commits = self._actions_since(before, version)
         if commits is None:
             return None
-        found = dict(known)
-        for actions in commits:
-            for removed in (action["remove"]["path"] for action in actions if "remove" in action):
-                found.pop(removed, None)
-            found |= {action["add"]["path"]: action["add"] for action in actions if "add" in action}
-        return found
+        return LogState(files=dict(known)).apply_all(commits).files
 
     def commits(self, after: int) -> list[Commit]:
         """Commits above a version whose log files still exist, oldest first."""

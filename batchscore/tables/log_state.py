@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,13 @@ class LogState:
     transactions: dict[str, int] = field(default_factory=dict)
     files: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
-    def apply(self, actions: Sequence[Mapping[str, Any]]) -> None:
+    def apply_all(self, commits: Iterable[Sequence[Mapping[str, Any]]]) -> LogState:
+        """Take the actions of some commits, in order."""
+        for actions in commits:
+            self._apply(actions)
+        return self
+
+    def _apply(self, actions: Sequence[Mapping[str, Any]]) -> None:
         """Take the actions of one commit. Source: Delta protocol, "Action Reconciliation"."""
         for removed in (action["remove"] for action in actions if "remove" in action):
             self.files.pop(removed["path"], None)  # first: a file whose deletion vector changes is added again
@@ -74,13 +81,11 @@ def read_state(folder: Path, version: int) -> LogState | None:
         files = [*commits, *([checkpoint] if checkpoint else [])]
         if any(file is None for file in files) or sum(file.stat().st_size for file in files if file) > MANY_BYTES:
             return None
-        state = LogState()
-        state.apply(list(_read_checkpoint(checkpoint)) if checkpoint else [])
-        for commit in commits:
-            state.apply([json.loads(line) for line in commit.read_text().split("\n") if line] if commit else [])
+        held = list(_read_checkpoint(checkpoint)) if checkpoint else []
+        later = ([json.loads(line) for line in commit.read_text().split("\n") if line] for commit in commits if commit)
+        return LogState().apply_all(chain([held], later))
     except (OSError, ValueError, KeyError, pa.ArrowException):  # whatever is wrong with it, Delta says it in its words
         return None
-    return state
 
 
 def _last_checkpoint(names: Mapping[str, Path], version: int) -> tuple[int, list[str]]:
