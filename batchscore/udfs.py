@@ -114,13 +114,15 @@ def score_udf(
     made = fields[0].dataType if len(fields) == 1 else StructType(fields)
     make_udf: Any = arrow_udf  # whose stubs know no types but atomic ones and arrays
     broadcast = spark.sparkContext.broadcast(content)
-    session = SessionSpec(device=device)
+    session = SessionSpec(device=device, threads=())
 
     def score(batches: Iterator[pa.Array]) -> Iterator[pa.Array]:
+        from batchscore.scoring.resources import in_task  # noqa: PLC0415 - there is a task on workers alone
+
         drop_spark_finders()
         spec: KernelSpec | None = None
         for batch in batches:
-            spec = spec or _make_spec(pinned, config, names, batch.type, session)
+            spec = spec or _make_spec(pinned, config, names, batch.type, in_task(session))
             yield _score_batch(batch, names, spec, found, broadcast)
 
     return ScoreUdf(pinned, names, make_udf(score, made))

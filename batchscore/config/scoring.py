@@ -218,7 +218,7 @@ class ScoringConfig:
         batch_rows: Rows given to one ONNX Runtime call.
         on_bad_score: What becomes of a row whose score is NaN or infinite.
         max_failed_rows: Rows that ONNX Runtime may refuse on their own, and that are set aside, before the run fails.
-        threads: Threads of one ONNX Runtime call.
+        threads: Threads of one ONNX Runtime call; `auto` finds them among the cores of a task.
         arena: Whether ONNX Runtime keeps CPU memory for the next call.
         optimization: How far ONNX Runtime rewrites the graph.
         max_sessions: ONNX Runtime sessions that a worker keeps; the one unused longest is let go.
@@ -230,7 +230,7 @@ class ScoringConfig:
     batch_rows: int | Literal["auto"] = "auto"
     on_bad_score: Literal["quarantine", "keep", "fail"] = "quarantine"
     max_failed_rows: int = 100
-    threads: int = 1
+    threads: int | Literal["auto"] = "auto"
     arena: bool = True
     optimization: Literal["none", "basic", "extended", "all"] = "all"
     max_sessions: int = 8

@@ -14,7 +14,7 @@ import numpy as np
 import onnxruntime
 
 from batchscore.errors import ModelError, ScoringError
-from batchscore.kernel.batch_sizes import BatchProbe
+from batchscore.kernel.call_settings import SIZES, CallProbe
 from batchscore.kernel.devices import (
     CPU,
     choose_providers,
@@ -54,33 +54,60 @@ class Refusal:
 
 @dataclass(slots=True)
 class Session:
-    """One ONNX Runtime session and what it really runs on.
+    """One model in ONNX Runtime and what it really runs on.
 
     Attributes:
+        threads: Counts of threads that a call may have, fewest first.
         providers: Execution providers, best first, as the session reports them.
         build_s: Seconds that building it took.
         gpu: The GPU that it runs on, and its libraries; empty on a CPU.
-        probe: Finds the rows of a call where the job leaves them open.
     """
 
-    _session: Any
+    _sessions: dict[int, Any]  # by the threads of a call, which ONNX Runtime fixes with the session
+    _build: Callable[[int], Any]
+    threads: tuple[int, ...]
     providers: tuple[str, ...]
     build_s: float
     gpu: Mapping[str, str]
-    probe: BatchProbe = field(default_factory=BatchProbe)
+    _probes: dict[int, CallProbe] = field(default_factory=dict)
 
-    def run(self, outputs: Sequence[str], feeds: Mapping[str, np.ndarray]) -> list[Any] | Refusal:
+    def probe(self, rows: int) -> CallProbe:
+        """What finds the setting of calls with so many rows; 0 where the job leaves these open as well."""
+        if rows not in self._probes:
+            self._probes[rows] = CallProbe(self.threads, (rows,) if rows else SIZES)
+        return self._probes[rows]
+
+    def prepare(self, threads: int, kept: int | None) -> float | None:
+        """Make ready for calls with so many threads.
+
+        Args:
+            threads: Threads of the calls to come.
+            kept: Those of a session to keep beside; any other is let go. None to keep that one alone.
+
+        Returns:
+            Seconds that building a session took; None where there is one.
+        """
+        if threads in self._sessions:
+            self._sessions = {count: one for count, one in self._sessions.items() if count in (threads, kept)}
+            return None
+        self._sessions = {count: one for count, one in self._sessions.items() if count == kept}
+        started = time.perf_counter()
+        self._sessions[threads] = self._build(threads)
+        return time.perf_counter() - started
+
+    def run(self, outputs: Sequence[str], feeds: Mapping[str, np.ndarray], threads: int) -> list[Any] | Refusal:
         """Score one batch.
 
         Args:
             outputs: Tensor names to compute.
             feeds: Input name to array, n rows each.
+            threads: Threads of the call, as prepared.
 
         Returns:
             One array for each name, or what ONNX Runtime says against the batch.
         """
         try:
-            result: list[Any] = self._session.run(list(outputs), dict(feeds))
+            result: list[Any] = self._sessions[threads].run(list(outputs), dict(feeds))
         except Exception as error:  # ONNX Runtime raises classes of its own C extension
             return Refusal(" ".join(str(error).split())[:_ERROR_CHARACTERS] or type(error).__name__)
         return result
@@ -111,17 +138,21 @@ def get_session(
     if key in _SESSIONS:
         _SESSIONS.move_to_end(key)
         return _SESSIONS[key], False
-    model_bytes = load_bytes()
-    found = hashlib.sha256(model_bytes).hexdigest()
-    if found != model_sha256:
-        raise ModelError(
-            f"model: expected bytes with sha256 {model_sha256[:16]}…; found {found[:16]}… on this worker. "
-            "They changed between pin and scoring; nothing was scored. Run again, and check the storage if it recurs."
-        )
+    model_bytes = _prove(load_bytes(), model_sha256)
     while len(_SESSIONS) >= spec.kept:
         _SESSIONS.popitem(last=False)
-    _SESSIONS[key] = _build(model_bytes, spec, address)
+    _SESSIONS[key] = _open(model_bytes, model_sha256, spec, address, load_bytes)
     return _SESSIONS[key], True
+
+
+def _prove(model_bytes: bytes, sha256: str) -> bytes:
+    found = hashlib.sha256(model_bytes).hexdigest()
+    if found != sha256:
+        raise ModelError(
+            f"model: expected bytes with sha256 {sha256[:16]}…; found {found[:16]}… on this worker. "
+            "They changed between pin and scoring; nothing was scored. Run again, and check the storage if it recurs."
+        )
+    return model_bytes
 
 
 def runtime_version() -> str:
@@ -134,29 +165,43 @@ def available_providers() -> list[str]:
     return [str(provider) for provider in onnxruntime.get_available_providers()]
 
 
-def _build(model_bytes: bytes, spec: SessionSpec, address: int | None) -> Session:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = spec.threads
-    options.inter_op_num_threads = 1
-    options.enable_cpu_mem_arena = spec.arena
-    options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, _LEVELS[spec.optimization])
-    options.log_severity_level = 4
+def _open(
+    model_bytes: bytes, sha256: str, spec: SessionSpec, address: int | None, load_bytes: Callable[[], bytes]
+) -> Session:
     providers = choose_providers(spec.device, onnxruntime.get_available_providers())
     gpu = _find_gpu(spec, address) if providers[0] != CPU else None
     if gpu is None and spec.device == "auto":
         providers = [CPU]
     asked = [(provider, provider_options(provider, spec, gpu or 0)) for provider in providers]
+    counts = spec.threads if providers[0] == CPU else spec.threads[:1]
     started = time.perf_counter()
-    try:
-        session = onnxruntime.InferenceSession(model_bytes, sess_options=options, providers=asked)
-    except Exception as error:  # see run()
-        reason = " ".join(str(error).split())[:_ERROR_CHARACTERS]
-        raise ModelError(f"model: ONNX Runtime could not load it on a worker: {reason}") from error
+    session = _build(model_bytes, spec, asked, counts[0])
     actual = tuple(session.get_providers())
     prove_providers(spec.device, actual)
     on_gpu = gpu is not None and actual[0] != CPU
     facts = {**describe_gpu(gpu or 0), **_libraries(), "address": str(gpu)} if on_gpu else {}
-    return Session(session, actual, time.perf_counter() - started, facts)
+    return Session(
+        _sessions={counts[0]: session},
+        _build=lambda threads: _build(_prove(load_bytes(), sha256), spec, asked, threads),
+        threads=counts,
+        providers=actual,
+        build_s=time.perf_counter() - started,
+        gpu=facts,
+    )
+
+
+def _build(model_bytes: bytes, spec: SessionSpec, providers: list[tuple[str, dict[str, str]]], threads: int) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.enable_cpu_mem_arena = spec.arena
+    options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, _LEVELS[spec.optimization])
+    options.log_severity_level = 4
+    try:
+        return onnxruntime.InferenceSession(model_bytes, sess_options=options, providers=providers)
+    except Exception as error:  # see run()
+        reason = " ".join(str(error).split())[:_ERROR_CHARACTERS]
+        raise ModelError(f"model: ONNX Runtime could not load it on a worker: {reason}") from error
 
 
 def _find_gpu(spec: SessionSpec, address: int | None) -> int | None:

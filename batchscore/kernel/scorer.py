@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from batchscore.kernel.bisect import Feeds, score_pieces
+from batchscore.kernel.call_settings import CallProbe, Setting
 from batchscore.kernel.devices import device_of
 from batchscore.kernel.nested import unnest
 from batchscore.kernel.runtime import Refusal, Session, get_session, runtime_version
@@ -81,11 +82,14 @@ class Scorer:
     def _score_group(self, features: Mapping[str, pa.Array], rows: int) -> tuple[dict[str, pa.Array], dict[int, str]]:
         session = self._open()
         feeds = {spec.tensor: to_tensor(spec, features) for spec in self.model.inputs}
-        step, limit = (
-            self.model.batch or self._spec.batch_rows or self._probe(session, rows),
-            self._spec.max_failed_rows,
-        )
-        done = score_pieces(partial(self._call, session), feeds, rows, step, limit, self._failed)
+        probe = session.probe(self.model.batch or self._spec.batch_rows)
+        probe.skip(rows)
+        setting, best = probe.setting(), probe.best()
+        built_s = session.prepare(setting.threads, best.threads if best and not probe.chosen else None)
+        if built_s is not None:
+            self._tally.add_build(built_s)
+        call, limit = partial(self._call, session, probe, setting), self._spec.max_failed_rows
+        done = score_pieces(call, feeds, rows, setting.rows, limit, self._failed)
         self._failed += len(done.failed)
         self._tally.split_batches += done.splits
         self._tally.failed_rows += len(done.failed)
@@ -105,24 +109,22 @@ class Scorer:
             self._counted = True
         return session
 
-    def _probe(self, session: Session, rows: int) -> int:
-        session.probe.skip(rows)
-        return session.probe.size()
-
-    def _call(self, session: Session, feeds: Feeds, rows: int) -> list[Any] | Refusal:
+    def _call(
+        self, session: Session, probe: CallProbe, setting: Setting, feeds: Feeds, rows: int
+    ) -> list[Any] | Refusal:
         batch = self.model.batch
         if batch is not None and rows < batch:
             # Copies of the last row: real values, so that padding is refused only where that row is.
             feeds = {n: np.concatenate([a, np.repeat(a[-1:], batch - rows, axis=0)]) for n, a in feeds.items()}
         started = time.perf_counter()
-        outcome = session.run(self._tensors, feeds)
+        outcome = session.run(self._tensors, feeds, setting.threads)
         if isinstance(outcome, Refusal):
             return outcome
         device = device_of(session.providers)
         seconds = time.perf_counter() - started
         self._tally.add_batch(seconds, rows, device, self.model.label)
-        session.probe.add(rows, seconds)
-        self._tally.batch_rows[self.model.label] = session.probe.chosen
+        probe.add(setting, rows, seconds)
+        self._tally.note_calls(self.model.label, probe.rows_chosen, probe.threads_chosen)
         return [_cut(output, rows, batch) for output in outcome] if batch is not None and rows < batch else outcome
 
 

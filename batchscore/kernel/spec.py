@@ -239,7 +239,7 @@ class SessionSpec:
 
     Attributes:
         device: `auto`, `cpu`, `cuda` or `tensorrt`.
-        threads: Threads of one call; a task slot is one core, so 1 unless tasks are given more.
+        threads: Threads of one call, or counts to try, fewest first; none where the task's cores are to say.
         arena: Whether CPU memory is kept for the next call.
         optimization: Graph optimisation: `none`, `basic`, `extended` or `all`.
         gpu_memory_bytes: Most memory that the session's arena may take on a GPU; 0 for no limit.
@@ -252,7 +252,7 @@ class SessionSpec:
     """
 
     device: str = "auto"
-    threads: int = 1
+    threads: tuple[int, ...] = (1,)
     arena: bool = True
     optimization: str = "all"
     gpu_memory_bytes: int = 0

@@ -112,7 +112,8 @@ class Tally:
         latency: One entry per call of the model.
         devices: Device to rows that went through a model on it.
         models: Model to rows that went through it, and the seconds that took.
-        batch_rows: Model to the rows of a call that a probe chose; None where rows did not suffice for one.
+        batch_rows: Model to the rows of its calls; None where too few were scored to choose any.
+        threads: Model to the threads of its calls; None likewise.
         providers: ONNX Runtime provider to tasks that ran with it.
         ort_versions: ONNX Runtime versions.
         sessions_built: Sessions that were built rather than found.
@@ -140,6 +141,7 @@ class Tally:
     devices: dict[str, int] = field(default_factory=dict)
     models: dict[str, tuple[int, float]] = field(default_factory=dict)
     batch_rows: dict[str, int | None] = field(default_factory=dict)
+    threads: dict[str, int | None] = field(default_factory=dict)
     providers: dict[str, int] = field(default_factory=dict)
     ort_versions: set[str] = field(default_factory=set)
     sessions_built: int = 0
@@ -193,6 +195,15 @@ class Tally:
         if build_s is not None:
             self.sessions_built += 1
             self.session_build_s += build_s
+
+    def add_build(self, seconds: float) -> None:
+        """Add a session that was built besides, for another count of threads."""
+        self.sessions_built += 1
+        self.session_build_s += seconds
+
+    def note_calls(self, model: str, rows: int | None, threads: int | None) -> None:
+        """Note how a model is called, each as far as it is chosen."""
+        self.batch_rows[model], self.threads[model] = rows, threads
 
     def add_worker(self, worker: str) -> None:
         """Name the process that counted this, once its task is done, with its peak memory so far."""
@@ -268,6 +279,7 @@ class Tally:
             "devices": {device: rows / self.to_model for device, rows in sorted(self.devices.items())},
             "models": {m: {"rows": rows, "model_s": s} for m, (rows, s) in sorted(self.models.items())},
             "batch_rows": dict(sorted(self.batch_rows.items())),
+            "threads": dict(sorted(self.threads.items())),
             "providers": dict(sorted(self.providers.items())),
             "sessions_built": self.sessions_built,
             "session_build_s": self.session_build_s,
@@ -312,8 +324,9 @@ class Tally:
         if other.challenger is not None:
             self.challenger = self.challenger or Tally()
             self.challenger._add(other.challenger)
-        for model, chosen in other.batch_rows.items():
-            self.batch_rows[model] = max(self.batch_rows.get(model) or 0, chosen or 0) or None
+        for calls, told in ((self.batch_rows, other.batch_rows), (self.threads, other.threads)):
+            for model, chosen in told.items():
+                calls[model] = max(calls.get(model) or 0, chosen or 0) or None
         for provider, count in other.providers.items():
             self.providers[provider] = self.providers.get(provider, 0) + count
         self.challenger_error = self.challenger_error or other.challenger_error

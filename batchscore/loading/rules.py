@@ -174,9 +174,10 @@ def _check_limits(job: JobConfig) -> Iterator[Finding]:
         yield Finding(("scoring", "batch_rows"), "out-of-range", f"expected 'auto' or 1 to {MAX_BATCH_ROWS} rows")
     if job.scoring.max_failed_rows < 0:
         yield Finding(("scoring", "max_failed_rows"), "out-of-range", "expected 0 or more rows")
-    for name, least, most in (("threads", 1, MAX_THREADS), ("max_sessions", 1, MAX_SESSIONS)):
-        if not least <= getattr(job.scoring, name) <= most:
-            yield Finding(("scoring", name), "out-of-range", f"expected {least} to {most}")
+    if job.scoring.threads != "auto" and not 1 <= job.scoring.threads <= MAX_THREADS:
+        yield Finding(("scoring", "threads"), "out-of-range", f"expected 'auto' or 1 to {MAX_THREADS}")
+    if not 1 <= job.scoring.max_sessions <= MAX_SESSIONS:
+        yield Finding(("scoring", "max_sessions"), "out-of-range", f"expected 1 to {MAX_SESSIONS}")
     if job.output.stage_retention_d < 1:
         yield Finding(("output", "stage_retention_d"), "out-of-range", "expected 1 or more days")
 

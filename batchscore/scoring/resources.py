@@ -1,7 +1,8 @@
-"""What a job's sessions are given: ONNX Runtime's options, and on a cluster the GPUs that tasks ask Spark for."""
+"""What a job's sessions are given: ONNX Runtime's options, the cores of a task, and the GPUs that it asks Spark for."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from batchscore.config import ScoringConfig
@@ -29,7 +30,7 @@ def session_spec(scoring: ScoringConfig, scores: ScoresSpec) -> SessionSpec:
     needed = (len(scores.models) if scores.weights else 1) + (scores.challenger is not None)
     return SessionSpec(
         device=scoring.device,
-        threads=scoring.threads,
+        threads=() if scoring.threads == "auto" else (scoring.threads,),
         arena=scoring.arena,
         optimization=scoring.optimization,
         gpu_memory_bytes=parse_size(gpu.memory_limit),
@@ -60,8 +61,24 @@ def task_profile(spark: SparkSession, session: SessionSpec) -> Any:
         return None
     from pyspark.resource import ResourceProfileBuilder, TaskResourceRequests  # noqa: PLC0415 - the driver alone
 
-    requests = TaskResourceRequests().cpus(1).resource(GPU, session.gpus_per_task)
+    cores = int(spark.sparkContext.getConf().get("spark.task.cpus", "1"))
+    requests = TaskResourceRequests().cpus(cores).resource(GPU, session.gpus_per_task)
     return ResourceProfileBuilder().require(requests).build
+
+
+def in_task(session: SessionSpec) -> SessionSpec:
+    """How ONNX Runtime is set up in the task that runs here, whose cores say what threads a call may have."""
+    from pyspark import TaskContext  # noqa: PLC0415 - there is one on workers alone
+
+    if session.threads:
+        return session
+    context = TaskContext.get()
+    return replace(session, threads=thread_counts(context.cpus() if context is not None else 1))
+
+
+def thread_counts(cores: int) -> tuple[int, ...]:
+    """Threads worth a try on so many cores: powers of two, and all of them."""
+    return (*(1 << k for k in range((cores - 1).bit_length())), cores)
 
 
 def task_address() -> int | None:

@@ -6,6 +6,7 @@ import gc
 import os
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from batchscore.kernel.staging import STAGED, StagePlace, stage_batches
 from batchscore.kernel.tally import Tally
 from batchscore.kernel.training import FillSpec, fill_batches
 from batchscore.scoring.finders import drop_spark_finders
-from batchscore.scoring.resources import task_address, task_profile
+from batchscore.scoring.resources import in_task, task_address, task_profile
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -180,6 +181,7 @@ def _score_task(
     batches: Iterator[pa.RecordBatch], *, spec: KernelSpec, broadcasts: Mapping[str, Any], stage: StagePlace | None
 ) -> Iterator[pa.RecordBatch]:
     worker = f"{socket.gethostname()}:{os.getpid()}"
+    spec = replace(spec, session=in_task(spec.session))
     scored = run_kernel(batches, spec, lambda sha256: broadcasts[sha256].value, worker, task_address())
     yield from stage_batches(scored, stage) if stage else scored
     _keep_modules()

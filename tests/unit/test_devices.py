@@ -17,7 +17,7 @@ from batchscore.kernel import runtime, slots
 from batchscore.kernel.devices import describe_gpu, provider_options, visible_devices
 from batchscore.kernel.runtime import get_session
 from batchscore.kernel.spec import SessionSpec
-from batchscore.scoring.resources import parse_size, task_profile
+from batchscore.scoring.resources import in_task, parse_size, task_profile, thread_counts
 
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
 MODEL = b"model"
@@ -177,7 +177,7 @@ def test_a_worker_keeps_so_many_sessions(machine: FakeRuntime) -> None:
 
 
 def test_session_options_reach_onnx_runtime(machine: FakeRuntime) -> None:
-    get_session(SHA256, SessionSpec(device="cpu", threads=3, arena=False, optimization="none"), None, lambda: MODEL)
+    get_session(SHA256, SessionSpec(device="cpu", threads=(3,), arena=False, optimization="none"), None, lambda: MODEL)
     options, _ = machine.asked[0]
     assert (options.intra_op_num_threads, options.enable_cpu_mem_arena) == (3, False)
     assert options.graph_optimization_level == "none"
@@ -207,3 +207,15 @@ def test_tasks_ask_for_gpus_where_executors_have_some(
 @pytest.mark.parametrize(("text", "size"), [(None, 0), ("512m", 512 << 20), ("8G", 8 << 30), ("1tb", 1 << 40)])
 def test_sizes(text: str | None, size: int) -> None:
     assert parse_size(text) == size
+
+
+@pytest.mark.parametrize(
+    ("cores", "counts"), [(1, (1,)), (2, (1, 2)), (3, (1, 2, 3)), (4, (1, 2, 4)), (6, (1, 2, 4, 6)), (8, (1, 2, 4, 8))]
+)
+def test_threads_worth_a_try(cores: int, counts: tuple[int, ...]) -> None:
+    assert thread_counts(cores) == counts
+
+
+def test_a_task_says_the_threads_where_the_job_does_not() -> None:
+    assert in_task(SessionSpec(threads=())).threads == (1,)  # outside of Spark
+    assert in_task(SessionSpec(threads=(3,))).threads == (3,)

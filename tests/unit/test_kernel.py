@@ -17,9 +17,10 @@ from onnx_models import make_classifier, make_linear, make_lookup
 from batchscore.errors import ModelError, ScoringError
 from batchscore.kernel.batch import run_kernel, stage_schema
 from batchscore.kernel.bisect import Feeds, score_pieces
+from batchscore.kernel.call_settings import SIZES
 from batchscore.kernel.devices import choose_providers, device_of, prove_providers
 from batchscore.kernel.runtime import Refusal
-from batchscore.kernel.spec import FeatureSpec, InputSpec, KernelSpec, OutputSpec, RuleSpec
+from batchscore.kernel.spec import FeatureSpec, InputSpec, KernelSpec, OutputSpec, RuleSpec, SessionSpec
 from batchscore.kernel.tally import Tally
 from batchscore.kernel.tensors import find_overflows, to_tensor
 
@@ -99,6 +100,21 @@ def test_batch_rows_cut_the_calls_and_change_no_score(batch_rows: int, calls: in
     rows, tally = run(make_spec(batch_rows=batch_rows), make_batch([1.0, 2.0, 3.0, 4.0, 5.0]))
     assert [r["y"] for r in rows] == [1.0, 2.0, 3.0, 4.0, 5.0]
     assert tally.latency.count == calls
+
+
+@pytest.mark.parametrize("batch_rows", [0, 64])
+def test_threads_are_found_from_calls_and_change_no_score(batch_rows: int) -> None:
+    # Four calls of the largest size in a batch, and a spec of its own: a worker's sessions stay.
+    session = SessionSpec(device="cpu", threads=(1, 2), kept=20 + batch_rows)
+    values = [float(k) for k in range(4 * SIZES[-1])]
+    spec = make_spec(batch_rows=batch_rows, session=session)
+    *scored, last = run_kernel(iter([make_batch(values)] * 7), spec, lambda _: MODEL, "host:1")
+    assert [y for batch in scored for y in batch["y"].to_pylist()] == values * 7
+    tally = Tally.from_json(last["_tally"][0].as_py())
+    found = tally.runtime()
+    assert found["threads"]["m/1"] in (1, 2)
+    assert found["batch_rows"]["m/1"] in ((64,) if batch_rows else (1024, 4096, 16_384))
+    assert 2 <= found["sessions_built"] <= 3  # one is built again if the search comes back to it
 
 
 NULLS = [
