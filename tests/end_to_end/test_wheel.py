@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import shutil
 import sys
@@ -70,3 +71,13 @@ def test_the_demo_runs_from_the_wheel_and_again_reuses_what_is_there(installed: 
     assert again.stderr.count("already there") == 5
     assert f"unchanged: run {found['record']['run_id']}" in again.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["d"]
+
+
+@pytest.mark.slow
+def test_every_extra_installs_under_the_constraints(tmp_path: Path) -> None:
+    names = [name for name in importlib.metadata.metadata("batchscore").get_all("Provides-Extra") if name != "gpu"]
+    wish = [f"{REPOSITORY}[{','.join(names)}]", "-c", str(REPOSITORY / "constraints.txt")]
+    # None of what is here counts, so that versions are found as on a fresh machine.
+    pip = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--quiet", "--no-build-isolation"]
+    done = run_process([*pip, *wish], folder=tmp_path)
+    assert done.returncode == 0, done.stderr
