@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from batchscore import references
 from batchscore.config import Job
 from batchscore.errors import InputError, LineupChanged, ModelError
 from batchscore.intervals import Interval
 from batchscore.lineups import Lineup, members_of
 from batchscore.patterns import MODEL_URI
 from batchscore.records import PinnedModel, PinnedTable, to_dict
-from batchscore.references import resolve_path, resolve_sqlite
+from batchscore.references import resolve_sqlite
 from batchscore.tables.lookback import pin_span
 from batchscore.tables.pin import pin_table
 from batchscore.tables.read import read_interval
@@ -149,7 +150,7 @@ def _choose(uri: str, recorded: Sequence[Mapping[str, Any]]) -> Mapping[str, Any
 
 def resolve_table(job: Job, table: str) -> str:
     """A table's absolute path or catalog name."""
-    return resolve_path(table, job.folder)
+    return references.resolve_table(table, job.folder)
 
 
 def pinned_summary(pinned: PinnedTable) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from batchscore.redaction import redact, register_secret
 MAX_FILE_BYTES = 65_536
 TABLE_NAME = re.compile(r"^\w{1,255}(\.\w{1,255}){1,2}\Z", re.ASCII)  # SCHEMA.TABLE or CATALOG.SCHEMA.TABLE
 _REFERENCE = re.compile(r"\$\{(?:env:(?P<env>[A-Za-z_][A-Za-z0-9_]*)|file:(?P<file>[^{}\x00-\x1f]+))\}")
+_PATTERN = "*?[]{}"
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*:")
 _SQLITE = re.compile(r"^(sqlite(?:\+\w+)?:///)([^/:?][^?]*)(\?.*)?$")
 
@@ -83,6 +84,28 @@ def resolve_path(text: str, folder: str) -> str:
     if _SCHEME.match(path) or "/" not in path:
         return path
     return _join(path, folder)
+
+
+def resolve_table(text: str, folder: str) -> str:
+    """Where a table lies: as `resolve_path`, but a path that Spark would take for a pattern is refused.
+
+    Args:
+        text: A table as the config names it.
+        folder: The job file's folder, which relative paths count from.
+
+    Raises:
+        ConfigError: As `resolve`; or the path has a character of Hadoop's patterns.
+
+    Source: Hadoop, `FileSystem.globStatus`, which every reader of files in Spark asks for them.
+    """
+    path = resolve_path(text, folder)
+    found = sorted(set(path) & set(_PATTERN)) if "/" in path else []
+    if found:
+        raise ConfigError(
+            f"table '{redact(text)}': expected a path without {' '.join(_PATTERN)}, which Spark reads as patterns of "
+            f"names; found {' '.join(found)} in '{redact(path)}'. Rename the folder, or move the table to another."
+        )
+    return path
 
 
 def resolve_file(text: str, folder: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -64,14 +65,14 @@ class Sheet:
         return "".join(parts) + "</div>"
 
 
-class Shown:
+class Shown(ABC):
     """A result that shows itself: as text where it is printed, as tables in a notebook."""
 
     __slots__ = ()
 
+    @abstractmethod
     def sheet(self) -> Sheet:
         """The result laid out."""
-        raise NotImplementedError
 
     def __str__(self) -> str:
         return self.sheet().text()

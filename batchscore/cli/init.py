@@ -19,7 +19,7 @@ from batchscore.drafts import Draft, TableFacts, Wishes, draft_job, job_name
 from batchscore.errors import ConfigError
 from batchscore.loading import job_schema, load_job
 from batchscore.patterns import MODEL_URI
-from batchscore.references import has_reference, resolve_path, resolve_sqlite
+from batchscore.references import has_reference, resolve_sqlite, resolve_table
 from batchscore.rendering import Sheet
 from batchscore.session import open_session
 
@@ -119,7 +119,7 @@ def _read_facts(table: str, form: str | None, folder: Path) -> TableFacts:
     from batchscore.tables.read import read_pinned  # noqa: PLC0415
 
     spark = open_session(EngineConfig(), "UTC")
-    location = resolve_path(table, str(folder.resolve()))
+    location = resolve_table(table, str(folder.resolve()))
     if form is None:
         names = list_names(spark, location) or [] if is_path(location) else []
         stored = any(name.endswith(".parquet") or "=" in name for name in names)

@@ -11,7 +11,7 @@ from batchscore.config import InputConfig, Job, LookupConfig
 from batchscore.errors import SetupError
 from batchscore.health.checks import Check, attempt
 from batchscore.pinning import pin_job_models
-from batchscore.references import resolve_path
+from batchscore.references import resolve_table
 from batchscore.tables.catalog import expect_location, find_table
 from batchscore.tables.locations import is_path, may_write, qualify
 from batchscore.tables.locks import local_path
@@ -38,7 +38,7 @@ def check_places(job: Job, spark: SparkSession | None) -> Iterator[Check]:
     output = config.output
     places = {"scores": output.scores, "quarantine": output.quarantine_table, "audit": output.audit_table}
     for name, place in places.items():
-        resolved = resolve_path(place, job.folder)
+        resolved = resolve_table(place, job.folder)
         if is_path(resolved):
             yield attempt(f"output.{name}", partial(_describe_place, resolved, place, name, spark))
         elif spark is not None:
@@ -56,7 +56,7 @@ def _describe_model(job: Job) -> str:
 
 
 def _describe_table(spark: SparkSession, job: Job, where: str, table: str, table_format: str) -> str:
-    place = resolve_path(table, job.folder)
+    place = resolve_table(table, job.folder)
     pinned = pin_table(spark, place, table_format, named=table, where=where, interval=None, column=None)
     parts = [f"version {pinned.version}"] if pinned.version is not None else []
     if pinned.files is not None:  # a Delta table's files are not listed just to look at it

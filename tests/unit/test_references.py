@@ -14,6 +14,7 @@ from batchscore.references import (
     resolve_file,
     resolve_path,
     resolve_sqlite,
+    resolve_table,
 )
 
 
@@ -110,6 +111,25 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
 def test_no_fault_where_all_is_well(tmp_path: Path) -> None:
     (tmp_path / "pw").write_text("x")
     assert list(find_reference_faults("${env:BS_LAKE}/${file:pw}", str(tmp_path))) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "folder", "found"),
+    [
+        ("lake/[a]", "/jobs", r"found \[ \] in '/jobs/lake/\[a\]'"),
+        ("./flights", "/jobs {old}", r"found \{ \} in '/jobs \{old\}/flights'"),
+        ("s3://bucket/day=*", "/jobs", r"found \* in 's3://bucket/day=\*'"),
+        ("/lake/what?", "/jobs", r"found \? in"),
+    ],
+)
+def test_a_table_path_is_no_pattern(text: str, folder: str, found: str) -> None:
+    with pytest.raises(ConfigError, match=f"expected a path without .*{found}.* Rename the folder"):
+        resolve_table(text, folder)
+
+
+@pytest.mark.parametrize("text", ["lake/a (old), b=1", "flights", "catalog.schema.flights", "s3://bucket/x"])
+def test_other_table_paths_are_as_any_path(text: str) -> None:
+    assert resolve_table(text, "/jobs") == resolve_path(text, "/jobs")
 
 
 @pytest.mark.parametrize(
