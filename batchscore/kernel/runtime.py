@@ -173,7 +173,8 @@ def _open(
     if gpu is None and spec.device == "auto":
         providers = [CPU]
     asked = [(provider, provider_options(provider, spec, gpu or 0)) for provider in providers]
-    counts = spec.threads if providers[0] == CPU else spec.threads[:1]
+    threads = spec.threads or (1,)  # none outside of a task, such as where one row is looked at
+    counts = threads if providers[0] == CPU else threads[:1]
     started = time.perf_counter()
     session = _build(model_bytes, spec, asked, counts[0])
     actual = tuple(session.get_providers())

@@ -176,6 +176,11 @@ def test_a_worker_keeps_so_many_sessions(machine: FakeRuntime) -> None:
     assert [is_built(k) for k in (0, 1, 0, 2, 0, 1)] == [True, True, False, True, False, True]
 
 
+def test_one_thread_where_no_task_says_another(machine: FakeRuntime) -> None:
+    session, _ = get_session(SHA256, SessionSpec(device="cpu", threads=()), None, lambda: MODEL)
+    assert (session.threads, machine.asked[0][0].intra_op_num_threads) == ((1,), 1)
+
+
 def test_session_options_reach_onnx_runtime(machine: FakeRuntime) -> None:
     get_session(SHA256, SessionSpec(device="cpu", threads=(3,), arena=False, optimization="none"), None, lambda: MODEL)
     options, _ = machine.asked[0]
