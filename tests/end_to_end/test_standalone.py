@@ -91,6 +91,20 @@ def test_the_line_that_is_printed_runs_the_flights(demo_folder: Path, tmp_path: 
     assert record["runtime"]["workers"]  # type: ignore[index]
 
 
+@pytest.mark.slow  # four JVMs
+def test_comet_computes_features_on_executors(demo_folder: Path, tmp_path: Path, cluster: str) -> None:
+    less = {"spark.memory.offHeap.size": '"256m"', "spark.executor.memory": "700m"}  # beside each other on a worker
+    wish = [
+        "--set",
+        "engine.accelerator=comet",
+        *(x for k, v in less.items() for x in ("--set", f"engine.conf.{k}={v}")),
+    ]
+    record = submit(demo_folder, tmp_path, cluster, *wish)
+    assert record["scan"]["by"] == "comet"  # type: ignore[index]
+    assert any(name.startswith("CometProject") for name in record["scan"]["comet"]["operators"])  # type: ignore[index]
+    assert record["runtime"]["workers"]  # type: ignore[index]
+
+
 @pytest.mark.slow  # packs an environment
 def test_executors_take_their_packages_from_a_pex(demo_folder: Path, tmp_path: Path, cluster: str) -> None:
     """By the commands that the document shows, in a copy of the repository."""
