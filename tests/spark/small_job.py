@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import math
+import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -130,15 +134,25 @@ def persisted(spark: SparkSession) -> set[int]:
     return set(spark.sparkContext._jsc.getPersistentRDDs())
 
 
+@cache
+def _make_tables(spark: SparkSession, rows: tuple[tuple[Any, ...], ...]) -> Path:
+    """A folder with both tables, made once for all jobs with these rows: a commit of Spark costs half a second."""
+    folder = Path(tempfile.mkdtemp(prefix="small-job-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    if rows:
+        SmallJob(spark, folder).write_rows(rows)
+    cities = spark.createDataFrame([("x", 2), ("y", 0), ("z", 1)], "city string, size int").coalesce(1)
+    cities.write.format("delta").save(str(folder / "cities"))
+    return folder
+
+
 def make_small_job(spark: SparkSession, folder: Path, rows: Sequence[tuple[Any, ...]] = (GOOD,)) -> SmallJob:
     """A job that runs: one good row, unless others are given."""
     small = SmallJob(spark, folder)
     (folder / "job.yaml").write_text(JOB)
     small.write_suite(SUITE)
-    if rows:
-        small.write_rows(rows)
-    cities = spark.createDataFrame([("x", 2), ("y", 0), ("z", 1)], "city string, size int").coalesce(1)
-    cities.write.format("delta").save(str(folder / "cities"))
+    for path in _make_tables(spark, tuple(map(tuple, rows))).iterdir():
+        shutil.copytree(path, folder / path.name)
     make_registry(folder / "registry")
     small.add_model()
     return small
