@@ -20,6 +20,7 @@ from batchscore.intervals import Interval, parse_interval
 from batchscore.loading import load_job
 from batchscore.outputs import Outputs, open_outputs
 from batchscore.pipeline import run_interval
+from batchscore.planning import prepare
 from batchscore.records import RunRecord
 
 if TYPE_CHECKING:
@@ -135,24 +136,36 @@ def persisted(spark: SparkSession) -> set[int]:
 
 
 @cache
-def _make_tables(spark: SparkSession, rows: tuple[tuple[Any, ...], ...]) -> Path:
-    """A folder with both tables, made once for all jobs with these rows: a commit of Spark costs half a second."""
+def _make_tables(spark: SparkSession, rows: tuple[tuple[Any, ...], ...], created: bool) -> Path:
+    """A folder with a job's tables, made once for all jobs with these rows: a commit of Spark costs half a second."""
     folder = Path(tempfile.mkdtemp(prefix="small-job-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    small = _start(SmallJob(spark, folder))
     if rows:
-        SmallJob(spark, folder).write_rows(rows)
+        small.write_rows(rows)
     cities = spark.createDataFrame([("x", 2), ("y", 0), ("z", 1)], "city string, size int").coalesce(1)
     cities.write.format("delta").save(str(folder / "cities"))
+    if created:
+        small.outputs().prepare_tables(prepare(spark, small.load(), small.interval("2013-10-01")))
     return folder
 
 
-def make_small_job(spark: SparkSession, folder: Path, rows: Sequence[tuple[Any, ...]] = (GOOD,)) -> SmallJob:
-    """A job that runs: one good row, unless others are given."""
-    small = SmallJob(spark, folder)
-    (folder / "job.yaml").write_text(JOB)
+def _start(small: SmallJob) -> SmallJob:
+    """The files that a job needs, and its registry."""
+    (small.folder / "job.yaml").write_text(JOB)
     small.write_suite(SUITE)
-    for path in _make_tables(spark, tuple(map(tuple, rows))).iterdir():
-        shutil.copytree(path, folder / path.name)
-    make_registry(folder / "registry")
+    make_registry(small.folder / "registry")
     small.add_model()
+    return small
+
+
+def make_small_job(
+    spark: SparkSession, folder: Path, rows: Sequence[tuple[Any, ...]] = (GOOD,), *, created: bool = False
+) -> SmallJob:
+    """A job that runs: one good row, unless others are given; its output tables as the first run would create them."""
+    small = _start(SmallJob(spark, folder))
+    made = _make_tables(spark, tuple(map(tuple, rows)), created)
+    for name in ("rows", "cities", "scores", "scores_quarantine", "scores_audit"):
+        if (made / name).exists():
+            shutil.copytree(made / name, folder / name)
     return small

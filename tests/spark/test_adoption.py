@@ -26,7 +26,7 @@ DAY = "2013-10-01"
 
 @pytest.fixture
 def small(spark: SparkSession, tmp_path: Path) -> SmallJob:
-    return make_small_job(spark, tmp_path, [row(id=i, text=None if i == 3 else "t") for i in range(8)])
+    return make_small_job(spark, tmp_path, [row(id=i, text=None if i == 3 else "t") for i in range(8)], created=True)
 
 
 def commit(table: TablePort) -> dict[str, Any]:

@@ -151,12 +151,18 @@ def test_a_log_is_replayed_as_delta_does(spark: SparkSession, tmp_path: Path) ->
     assert (folder / f"{10:020d}.checkpoint.parquet").exists()
 
 
-@pytest.mark.parametrize("broken", ["a commit", "the checkpoint", "a part of it"])
-def test_a_log_that_is_not_plain_is_left_to_delta(broken: str, spark: SparkSession, tmp_path: Path) -> None:
-    path = tmp_path / "table"
-    folder = path / "_delta_log"
+@pytest.fixture(scope="module")
+def twelve(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table of twelve commits, of which the eleventh made a checkpoint."""
+    path = tmp_path_factory.mktemp("twelve") / "table"
     for number in range(12):
         commit(spark, path, "a", number + 1)
+    return path
+
+
+@pytest.mark.parametrize("broken", ["a commit", "the checkpoint", "a part of it"])
+def test_a_log_that_is_not_plain_is_left_to_delta(broken: str, twelve: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(twelve, tmp_path / "table") / "_delta_log"
     assert read_state(folder, 11) is not None
     checkpoint = folder / f"{10:020d}.checkpoint.parquet"
     if broken == "a commit":
@@ -178,11 +184,14 @@ PINNED: list[tuple[str, str, str | None]] = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "day", "by"), PINNED)
-def test_the_files_of_an_interval_are_those_that_spark_reads(
-    kind: str, day: str | None, by: str | None, spark: SparkSession, tmp_path: Path
-) -> None:
-    path = tmp_path / "table"
+@pytest.fixture(scope="module")
+def tables(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A table of each kind."""
+    folder = tmp_path_factory.mktemp("tables")
+    return {kind: _make(spark, folder / kind, kind) for kind in ("partitioned", "not partitioned", "mapped")}
+
+
+def _make(spark: SparkSession, path: Path, kind: str) -> Path:
     days = ("2013-10-01", "2013-10-02", "2013-10-02", None, "2013-10-03")
     options = {"delta.columnMapping.mode": "name"} if kind == "mapped" else {}
     for number, one in enumerate(days):
@@ -193,6 +202,14 @@ def test_the_files_of_an_interval_are_those_that_spark_reads(
     if not options:
         spark.sql(f"alter table delta.`{path}` set tblproperties ('delta.enableDeletionVectors' = 'true')")
         spark.sql(f"delete from delta.`{path}` where id = 1 and day = date'2013-10-02'")
+    return path
+
+
+@pytest.mark.parametrize(("kind", "day", "by"), PINNED)
+def test_the_files_of_an_interval_are_those_that_spark_reads(
+    kind: str, day: str | None, by: str | None, spark: SparkSession, tables: dict[str, Path]
+) -> None:
+    path = tables[kind]
     interval = parse_interval(day, "day" if day else "snapshot", "UTC")
     frame = spark.read.format("delta").load(str(path))
     if day is not None:

@@ -41,7 +41,7 @@ def make_two_days(spark: SparkSession, tmp_path: Path) -> SmallJob:
     """Two days, the first published twice; the person was scored on the first and set aside on the second."""
     first = [row(id=i, a=float(i % 7)) for i in (1, 2, PERSON, OTHER)] + [row(id=5, text=None)]
     second = [row(id=i, day=NEXT, text=None) for i in (11, PERSON, OTHER + 1)] + [row(id=12, day=NEXT)]
-    small = make_small_job(spark, tmp_path, [*first, *second])
+    small = make_small_job(spark, tmp_path, [*first, *second], created=True)
     small.run(DAY)
     small.run(DAY, force=True)
     small.run(NEXT)
@@ -249,7 +249,7 @@ def test_an_interval_of_which_nothing_is_left(small: SmallJob) -> None:
 
 @pytest.mark.slow
 def test_a_former_challengers_differences_go_too(spark: SparkSession, tmp_path: Path) -> None:
-    small = make_small_job(spark, tmp_path, [row(id=i) for i in (1, 2, PERSON, OTHER)])
+    small = make_small_job(spark, tmp_path, [row(id=i) for i in (1, 2, PERSON, OTHER)], created=True)
     small.add_model(weights=(0.1, 0.2), alias=None)
     small.run(DAY, 'model.challenger={uri: "models:/small/2"}')
     assert "scores_differences" in places(small)

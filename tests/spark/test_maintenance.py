@@ -23,7 +23,7 @@ CHECK = "spark.databricks.delta.retentionDurationCheck.enabled"
 @pytest.fixture
 def small(spark: SparkSession, tmp_path: Path) -> SmallJob:
     """A day that was published three times."""
-    small = make_small_job(spark, tmp_path, [row(id=i, text=None if i == 3 else "t") for i in range(4)])
+    small = make_small_job(spark, tmp_path, [row(id=i, text=None if i == 3 else "t") for i in range(4)], created=True)
     for _ in range(3):
         small.run(DAY, force=True)
     return small

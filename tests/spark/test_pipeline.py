@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def small(spark: SparkSession, tmp_path: Path) -> SmallJob:
-    return make_small_job(spark, tmp_path)
+    return make_small_job(spark, tmp_path, created=True)
 
 
 # Each row of bad input, and the (kind, column) reasons that it must be set aside for.
@@ -42,7 +42,7 @@ BAD_ROWS: list[tuple[tuple[Any, ...], set[tuple[str, str]]]] = [
 
 def test_every_kind_of_bad_row_is_set_aside_with_its_reasons(spark: SparkSession, tmp_path: Path) -> None:
     good = [row(id=i, a=float(i)) for i in range(1, 5)]
-    small = make_small_job(spark, tmp_path, [*good, *(bad for bad, _ in BAD_ROWS)])
+    small = make_small_job(spark, tmp_path, [*good, *(bad for bad, _ in BAD_ROWS)], created=True)
     record = small.run()
     assert record.status == "published"
     assert record.counts == {"read": 13, "scored": 4, "quarantined": 9}
@@ -99,7 +99,7 @@ def test_rows_that_the_model_refuses_cost_themselves_alone(poison: int, spark: S
 
 
 def test_duplicate_keys_are_set_aside_where_asked_and_carry_their_own_rows(spark: SparkSession, tmp_path: Path) -> None:
-    small = make_small_job(spark, tmp_path, [row(id=1, a=1.0), row(id=1, a=2.0), row(id=2)])
+    small = make_small_job(spark, tmp_path, [row(id=1, a=1.0), row(id=1, a=2.0), row(id=2)], created=True)
     record = small.run("2013-10-01", "input.on_duplicate_key=quarantine")
     assert record.counts == {"read": 3, "scored": 1, "quarantined": 2}
     assert sorted(json.loads(r["_row"])["a"] for r in small.quarantined()) == [1.0, 2.0]
@@ -184,7 +184,7 @@ def test_a_run_stopped_before_its_commit_leaves_the_old_scores_and_the_next_one_
     spark: SparkSession, tmp_path: Path
 ) -> None:
     """By Ctrl-C, which leaves a record; crashes at every point are in tests/faults."""
-    small = make_small_job(spark, tmp_path, [GOOD, row(id=2, text=None)])
+    small = make_small_job(spark, tmp_path, [GOOD, row(id=2, text=None)], created=True)
     old = small.run()
     small.add_model((1.0, 1.0))
 

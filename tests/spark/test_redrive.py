@@ -31,7 +31,9 @@ def small(spark: SparkSession, tmp_path: Path) -> SmallJob:
     """Two days; of ten rows of the first, two have `a` above 100, one has no text, and one both."""
     rows = [row(id=i, day=DAY, a=float(i)) for i in range(6)]
     rows += [row(id=6, a=200.0), row(id=7, a=300.0), row(id=8, text=None), row(id=9, a=400.0, text=None)]
-    small = make_small_job(spark, tmp_path, [*rows, row(id=100, day=NEXT, a=500.0), row(id=101, day=NEXT)])
+    small = make_small_job(
+        spark, tmp_path, [*rows, row(id=100, day=NEXT, a=500.0), row(id=101, day=NEXT)], created=True
+    )
     small.run(DAY)
     small.run(NEXT)
     return small
@@ -172,7 +174,7 @@ def test_refused(small: SmallJob) -> None:
 @pytest.mark.slow
 def test_keys_that_several_rows_have_are_left_alone(spark: SparkSession, tmp_path: Path) -> None:
     rows = [row(id=1, a=1.0), row(id=1, a=200.0), row(id=2, a=300.0), row(id=3, a=3.0), row(id=3, a=4.0)]
-    small = make_small_job(spark, tmp_path, rows)
+    small = make_small_job(spark, tmp_path, rows, created=True)
     sets = ("input.on_duplicate_key=keep",)
     run = small.run(DAY, *sets, "checks.max_quarantine_pct=100")
     replayed = replay_run(spark, small.load(*sets, "checks.max_quarantine_pct=100"), run.run_id, None)
@@ -186,7 +188,7 @@ def test_keys_that_several_rows_have_are_left_alone(spark: SparkSession, tmp_pat
 @pytest.mark.slow
 def test_rows_without_a_key_and_twice_there_stay(spark: SparkSession, tmp_path: Path) -> None:
     rows: list[Any] = [row(id=1), row(id=None), row(id=None), row(id=2, a=200.0), row(id=3), row(id=3)]
-    small = make_small_job(spark, tmp_path, rows)
+    small = make_small_job(spark, tmp_path, rows, created=True)
     sets = ("input.on_duplicate_key=quarantine",)
     small.run(DAY, *sets)
     small.write_suite(LOOSER)

@@ -26,7 +26,7 @@ RETENTION_CHECK = "spark.databricks.delta.retentionDurationCheck.enabled"
 @pytest.fixture
 def small(spark: SparkSession, tmp_path: Path) -> SmallJob:
     rows = [row(id=i, day=DAY, a=i / 10, text=None if i == 9 else "t") for i in range(10)]
-    return make_small_job(spark, tmp_path, [*rows, row(id=100, day=NEXT, a=7.0)])
+    return make_small_job(spark, tmp_path, [*rows, row(id=100, day=NEXT, a=7.0)], created=True)
 
 
 def change_everything(small: SmallJob) -> None:

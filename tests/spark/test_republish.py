@@ -73,7 +73,7 @@ def test_a_held_run_that_is_discarded_may_be_tried_again(gated: SmallJob) -> Non
 
 
 def test_rollback_restores_rows_and_pins_the_model_until_released(spark: SparkSession, tmp_path: Path) -> None:
-    small = make_small_job(spark, tmp_path, [GOOD, row(id=2, text=None)])
+    small = make_small_job(spark, tmp_path, [GOOD, row(id=2, text=None)], created=True)
     first = small.run()
     old = small.scores()
     small.add_model((1.0, 1.0))
@@ -105,7 +105,7 @@ def test_rollback_restores_rows_and_pins_the_model_until_released(spark: SparkSe
 def test_a_stopped_run_is_resumed_without_scoring(
     spark: SparkSession, tmp_path: Path, crash_at: Callable[[str], None], point: str
 ) -> None:
-    small = make_small_job(spark, tmp_path, [GOOD, row(id=2, text=None)])
+    small = make_small_job(spark, tmp_path, [GOOD, row(id=2, text=None)], created=True)
     crash_at(point)
     with pytest.raises(Crash):
         small.run()
@@ -147,7 +147,7 @@ def test_a_blocked_interval_says_why_and_stays_as_it_is(small: SmallJob) -> None
 
 
 def test_parquet_output_keeps_nothing_to_go_back_to(spark: SparkSession, tmp_path: Path) -> None:
-    small = make_small_job(spark, tmp_path)
+    small = make_small_job(spark, tmp_path, created=True)
     parquet = "output.format=parquet"
     first = small.run("2013-10-01", parquet)
     small.run("2013-10-01", parquet, force=True)
@@ -157,4 +157,4 @@ def test_parquet_output_keeps_nothing_to_go_back_to(spark: SparkSession, tmp_pat
 
 @pytest.fixture
 def small(spark: SparkSession, tmp_path: Path) -> SmallJob:
-    return make_small_job(spark, tmp_path)
+    return make_small_job(spark, tmp_path, created=True)
