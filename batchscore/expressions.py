@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +32,9 @@ ALLOWED_GROUPS = frozenset(
         "url_funcs",
         "variant_funcs",
     }
+)
+_INEXACT = re.compile(
+    r"\b(exp|expm1|ln|log|log10|log2|log1p|pow|power|cbrt|a?(sin|cos|tan)h?|cot|sec|csc|atan2)\s*\(", re.IGNORECASE
 )
 # They depend on the moment, the machine or chance, so the same row would not always give the same value.
 UNSTABLE = frozenset(
@@ -121,6 +126,22 @@ def guard(spark: SparkSession, column: Column) -> Column:
     jvm: Any = spark._jvm
     expression = jvm.org.apache.spark.sql.classic.ExpressionUtils.expression(made._jc)
     return _to_column(spark, jvm.org.apache.spark.sql.catalyst.expressions.TryEval(expression))
+
+
+def keep_exact(column: Column) -> Column:
+    """A column of type double, computed by Java wherever it is computed.
+
+    Functions such as `ln` differ in the last digit between Java and Comet, which hands `nanvl` to Java with all that
+    is within it; this one gives what it is given.
+    """
+    from pyspark.sql import functions as F  # noqa: PLC0415 - the driver alone needs it
+
+    return F.nanvl(column, F.lit(math.nan))
+
+
+def has_inexact(sql: str) -> bool:
+    """Whether an expression may call a function whose last digit is not laid down by IEEE 754."""
+    return _INEXACT.search(sql) is not None
 
 
 def is_failed(spark: SparkSession, column: Column) -> Column:

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING
 
 from batchscore.config import FeatureConfig, ImputeConfig
 from batchscore.errors import ConfigError
-from batchscore.expressions import check_column, check_expression, find_names, guard, is_failed, parse_column
+from batchscore.expressions import (
+    check_column,
+    check_expression,
+    find_names,
+    guard,
+    has_inexact,
+    is_failed,
+    keep_exact,
+    parse_column,
+)
 from batchscore.features.arrow_calls import arrow_column
 from batchscore.features.encoders import Constants, constants_of, encode_column
 from batchscore.features.fallible import find_fallible
@@ -169,7 +178,18 @@ class _Layers:
                 self._failed[step.name.lower()] = reduce(or_, causes)
             if step.listed or not listed_only:
                 values.append((guard(self._spark, column) if fallible else column).alias(step.name))
-        return values
+        return self._keep_exact(rows, layer, values) if values else values
+
+    def _keep_exact(self, rows: DataFrame, layer: list[Step], values: list[Column]) -> list[Column]:
+        """The columns of a layer, those of type double by Java where Comet would give another last digit."""
+        inexact = {step.name for step in layer if step.kind == "sql" and has_inexact(step.sql)}
+        if not inexact:
+            return values
+        kinds = rows.select(*values).dtypes
+        return [
+            keep_exact(value).alias(name) if name in inexact and kind == "double" else value
+            for value, (name, kind) in zip(values, kinds, strict=True)
+        ]
 
     def _find_fallible(self, rows: DataFrame, layer: list[Step], columns: list[Column]) -> list[bool]:
         """Which columns may fail for a row; where Spark cannot resolve one, the error that says which step that is."""

@@ -37,9 +37,28 @@ PROTECTED_CONF = frozenset(
         "spark.comet.shuffle.enabled",
         "spark.databricks.delta.commit.idempotencyCheck.enabled",
         "spark.databricks.delta.checksum.enabled",
+        "spark.comet.exec.scalaUDF.codegen.enabled",
+        "spark.sql.sources.partitionColumnTypeInference.enabled",
+        "spark.sql.parquet.binaryAsString",
+        "spark.sql.parquet.int96AsTimestamp",
+        "spark.sql.parquet.int96TimestampConversion",
+        "spark.sql.parquet.outputTimestampType",
+        "spark.sql.parquet.inferTimestampNTZ.enabled",
+        "spark.sql.parquet.fieldId.read.enabled",
+        "spark.sql.storeAssignmentPolicy",
+        "spark.sql.decimalOperations.allowPrecisionLoss",
+        "spark.sql.timestampType",
+        "spark.sql.mapKeyDedupPolicy",
+        "spark.sql.optimizer.excludedRules",
         "spark.master",
         "spark.driver.memory",
     }
+)
+# Families of settings that decide what is read, and so the scores; each has a safe value where batchscore needs one.
+_PROTECTED = re.compile(
+    r"spark\.sql\.legacy\.|spark\.sql\.parquet\.\w*RebaseMode|spark\.sql\.ansi\.|spark\.comet\.expression\.|"
+    r".*comet.*incompatible",
+    re.IGNORECASE,
 )
 MAX_BATCH_ROWS = 10_000_000
 MAX_THREADS = 256
@@ -202,8 +221,9 @@ def _check_engine(job: JobConfig) -> Iterator[Finding]:
         yield Finding(("engine", "driver_memory"), "bad-size", "expected a size such as '512m' or '4g'")
     for name, value in job.engine.conf.items():
         where: Path = ("engine", "conf", name)
-        if name in PROTECTED_CONF or ("comet" in name and "incompatible" in name.lower()):
-            yield Finding(where, "protected", f"batchscore sets '{name}' itself; remove it")
+        if name in PROTECTED_CONF or _PROTECTED.match(name):
+            what = f"'{name}' decides values or safety, which batchscore sees to itself; remove it"
+            yield Finding(where, "protected", what)
         if _SECRET_KEY.search(name) and not has_reference(value) and value.lower() not in ("", "true", "false"):
             yield Finding(where, "secret-in-file", "a secret may not stand in the job file; write '${env:NAME}'")
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 _SWITCH = "spark.comet.enabled"
 _OPERATOR = re.compile(r"^[\s:+|*-]*(?:\(\d+\) )?(\w+)")
+_BY_JAVA = re.compile(r"\[COMET-INFO: JVM codegen dispatcher: ([^\]]+)\]")
 _REASON = re.compile(r"^[\s:+|*-]*(?:\(\d+\) )?(\w+)(?: .*?)?\[COMET: (.+)\]")
 # What Comet says of operators that it replaces later, or that batchscore keeps away from it.
 _EXPECTED = ("MapInArrow is not supported", "Comet Scan is not enabled")
@@ -54,7 +55,8 @@ def describe_native(frame: DataFrame) -> dict[str, Any]:
     """What of a frame's plan runs natively, and what does not and why; to be asked while Comet is switched on.
 
     Returns:
-        `operators`: names, from the Python call down to the scans; `fallback`: operator to reason.
+        `operators`: names, from the Python call down to the scans; `fallback`: operator to reason; `java`: functions
+        that Comet hands to Java, value by value.
     """
     plan: Any = frame._jdf.queryExecution().executedPlan()
     jvm: Any = frame.sparkSession._jvm
@@ -64,4 +66,5 @@ def describe_native(frame: DataFrame) -> dict[str, Any]:
     return {
         "operators": lines,
         "fallback": {name: reason for name, reason in reasons if not reason.startswith(_EXPECTED)},
+        "java": sorted({name for found in _BY_JAVA.findall(told) for name in found.split(", ")}),
     }

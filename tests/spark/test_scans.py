@@ -9,17 +9,20 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyspark.sql import functions as F
 from small_job import SmallJob, make_small_job
 
 from batchscore.errors import BatchscoreError
+from batchscore.expressions import has_inexact, keep_exact
 from batchscore.pipeline import plan_interval, run_interval
 from batchscore.planning import prepare
 from batchscore.records import RunRecord
 from batchscore.scans import choose_scan
-from batchscore.scoring.acceleration import accelerated
+from batchscore.scoring.acceleration import accelerated, describe_native
 from batchscore.session import has_comet
 
 if TYPE_CHECKING:
@@ -122,6 +125,50 @@ def test_every_way_publishes_the_same(features: str, table: str, small: SmallJob
     assert natively["operators"] == ["CometMapInBatch", "CometProject", "CometNativeScan"]
     verified = told["comet"][0].scan["comet"]
     assert verified["operators"][:3] == ["CometMapInBatch", "CometProject", "CometSparkColumnarToColumnar"]
+
+
+FUNCTIONS = (
+    "exp(b) expm1(b) ln(p) log10(p) log2(p) log1p(p) log(3,p) pow(p,1.7) power(p,b) cbrt(a) sin(a) cos(a) tan(a) cot(a) "
+    "sec(a) csc(a) asin(u) acos(u) atan(a) atan2(a,b) sinh(b) cosh(b) tanh(b) asinh(a) acosh(p+1) atanh(u) degrees(a) "
+    "radians(a) hypot(a,b) sqrt(p) rint(a) signum(a) round(a,2) bround(a,2) pmod(a,p) a/p ln(f*f+1) exp(f/1000)"
+).split()
+
+
+def test_comet_gives_every_function_javas_last_digit(small: SmallJob, tmp_path: Path) -> None:
+    """Alone, where it leaves them to Spark, and as a feature has them, where it hands them to Java."""
+    random = np.random.default_rng(1)
+    wide = random.normal(size=5000) * random.choice([1, 1e3, 1e-3, 1e6], 5000)
+    values = {"a": wide, "b": random.normal(size=5000) * 5, "p": np.abs(wide) + 1e-9}
+    columns = {**values, "u": random.uniform(-1, 1, 5000), "f": wide.astype(np.float32), "i": range(5000)}
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet")
+    frame = small.spark.read.parquet(str(tmp_path / "t.parquet"))
+    alone = [F.expr(text).alias(text) for text in FUNCTIONS]
+    kept = [keep_exact(F.expr(text)).alias(text) if has_inexact(text) else F.expr(text) for text in FUNCTIONS]
+    expected = frame.select("i", *alone).toArrow().sort_by("i")
+    for made, project in ((alone, "Project"), (kept, "CometProject")):
+        with accelerated(small.spark, verify=True):
+            asked = frame.select("i", *made)
+            native = describe_native(asked)
+            found = asked.toArrow().sort_by("i")
+        differ = [
+            text
+            for place, text in enumerate(FUNCTIONS, 1)
+            if not np.array_equal(found[place].to_numpy(), expected[place].to_numpy(), equal_nan=True)
+        ]
+        assert differ == []
+        assert project in native["operators"]
+    assert {"ln", "pow", "exp", "atan2", "round"} <= set(native["java"])
+
+
+def test_features_with_such_functions_are_the_same_by_comet_and_spark(small: SmallJob) -> None:
+    made = "[{name: made_a, sql: 'ln(abs(a) + 1)'}, {name: made_b, sql: 'pow(a, 1.7) + b'}]"
+    job = ("lookups={}", f"features.columns={made}", "interval={grain: snapshot}", "output.passthrough=[n]")
+    job = (*job, "input.on_duplicate_key=keep")
+    found = {way: published(small, "digits", *job, *WAYS[way]) for way in ("spark", "comet")}
+    assert found["comet"][1:] == found["spark"][1:]
+    native = found["comet"][0].scan["comet"]
+    assert (native["operators"][1], native["fallback"]) == ("CometProject", {})
+    assert {"ln", "pow"} <= set(native["java"])
 
 
 def delta(small: SmallJob, name: str, *statements: str) -> None:

@@ -540,11 +540,11 @@ CASES: dict[str, tuple[str, Expected]] = {
     "batch rows": (make_text(scoring="scoring: {batch_rows: 0}"), [("out-of-range", 6, "'auto' or 1 to 10000000")]),
     "a setting that lets Comet differ from Spark": (
         make_text(engine="engine: {conf: {spark.comet.expression.Cast.allowIncompatible: 'true'}}"),
-        [("protected", 6, "batchscore sets 'spark.comet.expression.Cast.allowIncompatible' itself")],
+        [("protected", 6, "'spark.comet.expression.Cast.allowIncompatible' decides values or safety")],
     ),
     "protected setting": (
         make_text(engine="engine: {conf: {spark.sql.ansi.enabled: 'false'}}"),
-        [("protected", 6, "batchscore sets 'spark.sql.ansi.enabled' itself")],
+        [("protected", 6, "'spark.sql.ansi.enabled' decides values or safety")],
     ),
     "memory": (make_text(engine="engine: {driver_memory: lots}"), [("bad-size", 6, "such as '512m' or '4g'")]),
     "empty master": (make_text(engine="engine: {master: ''}"), [("empty", 6, "expected a Spark master")]),
