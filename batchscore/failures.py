@@ -69,9 +69,10 @@ def retell(error: BaseException) -> BatchscoreError:
                 f"{file}: expected a file of a Delta table's log; it could not be read ({condition[1]}): cut short or "
                 "changed. Restore it from a copy; until then nothing is published."
             )
+        changed = "the checksum of a page does not fit its data" if "CRC" in text else "cut short, changed, or deleted"
         return InputError(
-            f"input: expected {file} to be a whole Parquet file; it could not be read ({condition[1]}): cut short, "
-            "changed, or deleted. Restore it, or rewrite the interval upstream; nothing was published."
+            f"input: expected {file} to be a whole Parquet file; it could not be read ({condition[1]}): {changed}. "
+            "Restore it, or rewrite the interval upstream; nothing was published."
         )
     if _REFUSED.search(_whole_text(error)):
         return refuse(_place_of(error), error)

@@ -156,7 +156,7 @@ def resolve_table(job: Job, table: str) -> str:
 def pinned_summary(pinned: PinnedTable) -> dict[str, Any]:
     """A pinned table for the audit: all but the list of files, and of a span only what there is."""
     spanned = ("since", "until", "by")
-    left_out = ("paths", "schema", "whole", "moments", "rows_at_most")
+    left_out = ("paths", "schema", "whole", "parts", "moments", "rows_at_most")
     plain = {k: v for k, v in to_dict(pinned).items() if k not in left_out}
     return {k: v for k, v in plain.items() if v is not None or k not in spanned}
 

@@ -44,6 +44,7 @@ class PinnedTable:
         paths: For Parquet, the pinned files themselves.
         schema: For Parquet, the columns as Spark found them in these files, as JSON; empty where it has to look again.
         whole: The pinned files, where they hold the interval's rows as they are and no others.
+        parts: Why there are no whole files, for whoever asks who reads them; empty where there are.
         since: For a lookup that is narrowed to what an interval may know: the first instant that is read.
         until: The first instant that is not.
         by: The column that these are about.
@@ -62,6 +63,7 @@ class PinnedTable:
     paths: tuple[str, ...] = ()
     schema: str = ""
     whole: tuple[PinnedFile, ...] = ()
+    parts: str = ""
     since: str | None = None
     until: str | None = None
     by: str | None = None

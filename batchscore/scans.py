@@ -95,8 +95,19 @@ def stage_interval(
         else:
             found = [(row["_file"], row["_outcome"]) for row in scored.collect()]
             stage = find_stage(found, location, schema, stamps or {})
-        native = {"comet": describe_native(scored)} if comet else {}
-    return stage, {**scan.summary(), **native}
+        native = describe_native(scored) if comet else None
+    return stage, scan.summary() if native is None else {**scan.summary(), **_as_it_was(scan, native), "comet": native}
+
+
+def _as_it_was(scan: Scan, native: Mapping[str, Any]) -> dict[str, Any]:
+    """What a plan for Comet came to: who really computed, and whether pages were verified."""
+    operators = native["operators"]
+    by_comet = any(name.startswith("Comet") and name != "CometColumnarToRow" for name in operators)
+    verified = scan.verified or not any(name.startswith("Comet") and name.endswith("Scan") for name in operators)
+    if by_comet:
+        return {"pages_verified": verified}
+    reasons = "; ".join(dict.fromkeys(native["fallback"].values())) or "it gives no reason"
+    return {"by": "spark", "why": f"Comet left all of it to Spark: {reasons}", "pages_verified": verified}
 
 
 def _find_shares(spark: SparkSession, prepared: Prepared) -> tuple[tuple[tuple[Piece, ...], ...], ScanSpec] | str:

@@ -49,6 +49,7 @@ _DELTA_CLASS = "org.apache.spark.sql.delta.DeltaLog"
 _COMET_CLASS = "org.apache.spark.CometPlugin"
 _STATIC_CONF = {"spark.hadoop.parquet.page.verify-checksum.enabled": "true"}
 _EXTENSIONS = "spark.sql.extensions"
+_TOLD = 300  # characters of what Spark says of settings
 _REDACTED = "spark.redaction.regex"
 _TELLING = "(?i)secret|password|passwd|token|credential|(access|account|api|private)[._-]?key"
 _DELTA_EXTENSION = "io.delta.sql.DeltaSparkSessionExtension"
@@ -188,7 +189,14 @@ def _build_session(engine: EngineConfig, conf: Mapping[str, str], delta: bool) -
     settings[_REDACTED] = redacted_settings(settings)
     for key, value in settings.items():
         builder = builder.config(key, value)
-    return builder.getOrCreate()
+    try:
+        return builder.getOrCreate()
+    except Exception as error:
+        cause = getattr(error, "java_exception", None)
+        if cause is None:
+            raise
+        told = redact(str(cause.getMessage() or cause.getClass().getSimpleName()).splitlines()[0])[:_TOLD].rstrip(".")
+        raise SetupError(f"engine: expected settings with which Spark starts; it says: {told}. Mend them.") from error
 
 
 def redacted_settings(conf: Mapping[str, str]) -> str:

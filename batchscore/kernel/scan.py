@@ -66,9 +66,11 @@ def read_pieces(pieces: Iterable[Piece], spec: ScanSpec, batch_rows: int) -> Ite
         try:
             yield from _read_piece(piece, schema, spec, batch_rows)
         except (OSError, pa.ArrowException) as error:
+            ended = f"reading it ended in {type(error).__name__}"
+            what = "the checksum of a page does not fit its data" if "CRC" in str(error) else ended
             raise InputError(
-                f"{piece.path}: expected a whole Parquet file; reading it ended in {type(error).__name__}. "
-                "The file is damaged or gone; restore it."
+                f"{piece.path}: expected a whole Parquet file; {what}. The file is damaged or gone; restore it. "
+                "Nothing was published."
             ) from error
 
 

@@ -38,6 +38,8 @@ PROTECTED_CONF = frozenset(
         "spark.databricks.delta.commit.idempotencyCheck.enabled",
         "spark.databricks.delta.checksum.enabled",
         "spark.comet.exec.scalaUDF.codegen.enabled",
+        "spark.comet.exec.enabled",
+        "spark.comet.exec.pyarrowUDF.enabled",
         "spark.sql.sources.partitionColumnTypeInference.enabled",
         "spark.sql.parquet.binaryAsString",
         "spark.sql.parquet.int96AsTimestamp",
@@ -64,6 +66,7 @@ MAX_BATCH_ROWS = 10_000_000
 MAX_THREADS = 256
 MAX_SESSIONS = 1000
 _MEMORY = re.compile(r"[1-9][0-9]{0,8}[kmgt]b?", re.IGNORECASE)
+_COUNT = re.compile(r"[1-9][0-9]{0,3}")
 _SECRET_KEY = re.compile(
     r"(password|passwd|secret|token|(access|secret)[._-]?key|account\.key(\..+)?)\Z", re.IGNORECASE
 )
@@ -224,6 +227,8 @@ def _check_engine(job: JobConfig) -> Iterator[Finding]:
         if name in PROTECTED_CONF or _PROTECTED.match(name):
             what = f"'{name}' decides values or safety, which batchscore sees to itself; remove it"
             yield Finding(where, "protected", what)
+        if name == "spark.task.cpus" and not has_reference(value) and not _COUNT.fullmatch(value):
+            yield Finding(where, "out-of-range", "expected a whole number of cores from 1, such as '2'")
         if _SECRET_KEY.search(name) and not has_reference(value) and value.lower() not in ("", "true", "false"):
             yield Finding(where, "secret-in-file", "a secret may not stand in the job file; write '${env:NAME}'")
 

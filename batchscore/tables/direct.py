@@ -108,7 +108,7 @@ def _find_pieces(spark: SparkSession, pinned: PinnedTable, schema: StructType, c
     if not is_local(spark):
         raise _NotDirectError("executors may run on other machines")
     if not pinned.whole:
-        raise _NotDirectError("no whole files hold the interval's rows as they are and no others")
+        raise _NotDirectError(pinned.parts or "there are no rows")
     if len(pinned.whole) > MAX_FILES:
         raise _NotDirectError(f"{len(pinned.whole):,} files are more than {MAX_FILES:,}")
     if any(_PADDED in (field.metadata or {}) for field in schema.fields):
@@ -156,7 +156,7 @@ def _read_footer(path: str) -> tuple[pq.FileMetaData, pa.Schema]:
     except (OSError, pa.ArrowException) as error:
         raise InputError(
             f"{path}: expected a whole Parquet file; reading it ended in {type(error).__name__}. "
-            "The file is damaged or gone; restore it."
+            "The file is damaged or gone; restore it. Nothing was published."
         ) from error
 
 
@@ -181,6 +181,10 @@ def _parse(value: str | None, kind: pa.DataType, name: str) -> Any:
 
 
 def _same(found: pa.DataType, wanted: pa.DataType) -> bool:
+    if pa.types.is_dictionary(found):  # how its writer held a column, not what the file has
+        found = found.value_type
+    if pa.types.is_large_string(found) or pa.types.is_large_binary(found):
+        found = pa.string() if pa.types.is_large_string(found) else pa.binary()
     if pa.types.is_timestamp(found) and pa.types.is_timestamp(wanted):
         return found.unit == wanted.unit and (found.tz is None) == (wanted.tz is None)
     return bool(found == wanted)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from batchscore.tables.delta import DeltaTable
 from batchscore.tables.locations import exists, hadoop_conf
@@ -106,7 +107,7 @@ def _remove_file(spark: SparkSession, file: str) -> bool:
     """Remove one file, named as a URI or as it is; whether it stood."""
     jvm: Any = spark._jvm
     conf = hadoop_conf(spark)
-    for path in (jvm.org.apache.hadoop.fs.Path(jvm.java.net.URI(file)), jvm.org.apache.hadoop.fs.Path(file)):
+    for path in (jvm.org.apache.hadoop.fs.Path(file), jvm.org.apache.hadoop.fs.Path(unquote(file))):
         store = path.getFileSystem(conf)
         if store.exists(path):
             return bool(store.delete(path, False))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from batchscore.errors import InputError, WriteError
 from batchscore.failures import refuse
@@ -66,7 +67,7 @@ def find_missing(spark: SparkSession, uris: Iterable[str]) -> Iterator[str]:
     for uri in uris:
         forms = [jvm.org.apache.hadoop.fs.Path(uri)]
         if "%" in uri:
-            forms.append(jvm.org.apache.hadoop.fs.Path(jvm.java.net.URI(uri)))
+            forms.append(jvm.org.apache.hadoop.fs.Path(unquote(uri)))
         if not any(path.getFileSystem(conf).exists(path) for path in forms):
             yield uri
 

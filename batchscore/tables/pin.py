@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import posixpath
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 MANY_FILES = 2000
 FEW_FOOTERS = 256
+_EMPTY = "there are no rows"
+_STORE = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*:(//[^/]*)?")
 # Reader features under which a file holds its rows as they are, as long as it has no deletion vector.
 HARMLESS = frozenset({"deletionVectors", "timestampNtz", "v2Checkpoint", "vacuumProtocolCheck"})
 
@@ -95,28 +99,46 @@ def pin_table(
         frame = frame.where(interval_condition(frame, interval, column, where))
     found = _replayed_files(log, snapshot, frame, interval, column)
     if found is None:
-        found = _delta_files(spark, snapshot, frame)
+        found = _delta_files(spark, snapshot, frame, location)
     rows = _count_rows(found)
     names = snapshot.metadata().partitionColumns().mkString("\n")
     covered = interval.start is None or column in names.split("\n")
     pinned = replace(pinned, moments=spans_of([one.stats for one in found], moments))
-    if covered and _is_plain(snapshot) and not any(one.vector for one in found):
-        pinned = replace(pinned, whole=_whole_files(location, found))
+    parts = _why_parts(snapshot, found, column if not covered else None)
+    pinned = replace(pinned, whole=() if parts else _whole_files(location, found), parts=parts)
     return _with_files(replace(pinned, rows_at_most=rows), [one.entry for one in found], rows if covered else None)
 
 
 def _is_plain(snapshot: Any) -> bool:
-    """Whether a Delta table's files hold its rows as they are. Source: Delta protocol, "Table Features"."""
+    """Whether a Delta table's files hold its rows as they are."""
+    return not _harmful(snapshot)
+
+
+def _harmful(snapshot: Any) -> list[str]:
+    """Features by which files do not hold a table's rows as they are. Source: Delta protocol, "Table Features"."""
     protocol = snapshot.protocol()
     if protocol.minReaderVersion() == 1:
-        return True
-    features = str(protocol.readerFeatureNames().mkString(",")) if protocol.minReaderVersion() >= 3 else "?"
-    return set(filter(None, features.split(","))) <= HARMLESS
+        return []
+    if protocol.minReaderVersion() == 2:
+        return ["columnMapping"]
+    features = str(protocol.readerFeatureNames().mkString(","))
+    return sorted(set(filter(None, features.split(","))) - HARMLESS)
+
+
+def _why_parts(snapshot: Any, found: Sequence[_DeltaFile], column: str | None) -> str:
+    """Why files are not the interval's rows as they are; `column` is one that cuts files. Empty where they are."""
+    if column is not None:
+        return f"'{column}' is no partition column, so that a file may hold rows of other intervals"
+    if harmful := _harmful(snapshot):
+        return f"the table has {', '.join(harmful)}"
+    if any(one.vector for one in found):
+        return "rows of its files are deleted by deletion vectors"
+    if any(urlsplit(one.path).scheme for one in found):
+        return "a clone's files lie elsewhere"
+    return "" if found else _EMPTY
 
 
 def _whole_files(location: str, found: Sequence[_DeltaFile]) -> tuple[PinnedFile, ...]:
-    if any(urlsplit(one.path).scheme for one in found):  # a clone's files lie elsewhere
-        return ()
     return tuple(PinnedFile(path=f"{location}/{unquote(one.path)}", values=one.values) for one in found)
 
 
@@ -150,12 +172,13 @@ def _replayed_files(
     ]
 
 
-def _delta_files(spark: SparkSession, snapshot: Any, frame: DataFrame) -> list[_DeltaFile]:
-    """The files a pruned read touches."""
+def _delta_files(spark: SparkSession, snapshot: Any, frame: DataFrame, location: str) -> list[_DeltaFile]:
+    """The files a pruned read touches; files of one name in other folders, as conversions have them, are others."""
     from pyspark.sql import DataFrame as Frame  # noqa: PLC0415 - the driver alone needs it
     from pyspark.sql import functions as F  # noqa: PLC0415
 
-    names = {unquote(path.rsplit("/", 1)[-1]) for path in frame.inputFiles()}
+    touched = {_bare(path) for path in frame.inputFiles()}
+    names = {form.rsplit("/", 1)[-1] for path in touched for form in (path, unquote(path))}
     if not names:
         return []
     files: Any = Frame(snapshot.allFiles().toDF(), spark)
@@ -163,6 +186,14 @@ def _delta_files(spark: SparkSession, snapshot: Any, frame: DataFrame) -> list[_
     if len(names) <= MANY_FILES:
         files = files.where(name.isin(sorted(names)))
     columns = ("path", F.to_json("deletionVector").alias("dv"), "stats", "partitionValues")
+    rows = {_bare(_place_of(location, row["path"])): row for row in files.select(*columns).collect()}
+    if not touched <= set(rows):  # some stores name files as URIs
+        touched = {unquote(path) for path in touched}
+    if not touched <= set(rows):
+        raise InputError(
+            f"{location}: expected the files that Spark reads to be in the table's log; found others. Another program "
+            "may be rewriting the table; run again, and report it if it recurs."
+        )
     return [
         _DeltaFile(
             row["path"],
@@ -170,9 +201,19 @@ def _delta_files(spark: SparkSession, snapshot: Any, frame: DataFrame) -> list[_
             json.loads(row["stats"]) if row["stats"] else {},
             row["partitionValues"] or {},
         )
-        for row in files.select(*columns).collect()
-        if unquote(row["path"].rsplit("/", 1)[-1]) in names
+        for place, row in rows.items()
+        if place in touched
     ]
+
+
+def _place_of(location: str, path: str) -> str:
+    """Where a file lies that a table's log names: relative to the table, or, of a clone, wherever that is."""
+    return unquote(path) if urlsplit(path).scheme or path.startswith("/") else f"{location}/{unquote(path)}"
+
+
+def _bare(path: str) -> str:
+    """A path without its store's scheme and host, which Spark and Delta write in several ways."""
+    return posixpath.normpath("/" + _STORE.sub("", path).lstrip("/"))
 
 
 def _count_rows(found: Sequence[_DeltaFile]) -> int | None:
@@ -210,15 +251,19 @@ def _pin_parquet(
     covered = interval is not None and interval.start is None
     if interval is not None and interval.start is not None:
         interval_condition(frame, interval, column, where)
-        wanted = _partitions_of(interval, str(column))
-        if wanted is not None and all(f"/{column}=" in path for path in paths):
-            kept = [(e, p) for e, p in zip(entries, paths, strict=True) if any(f"/{w}/" in p for w in wanted)]
+        wanted = _partitions_of(interval, str(column)) if dict(frame.dtypes).get(str(column)) == "date" else None
+        folders = [f"/{json.loads(entry)[0]}" for entry in entries]  # within the table: one above it says nothing
+        if wanted is not None and all(f"/{column}=" in folder for folder in folders):
+            placed = zip(entries, paths, folders, strict=True)
+            kept = [(e, p) for e, p, folder in placed if any(f"/{w}/" in folder for w in wanted)]
             entries = [entry for entry, _ in kept]
             if kept:
                 pinned = replace(pinned, paths=tuple(path for _, path in kept))
                 covered = True
     if covered:
         pinned = replace(pinned, whole=_named_folders(entries, pinned.paths))
+    else:
+        pinned = replace(pinned, parts=f"files are not in folders of one day each, such as '{column}=2026-01-31'")
     if interval is not None:
         pinned = replace(pinned, rows_at_most=_count_footers(pinned.paths))
     return _with_files(pinned, entries, None)

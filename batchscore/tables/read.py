@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
 
 from batchscore.errors import InputError
 from batchscore.intervals import Interval
@@ -25,10 +24,30 @@ def quote(name: str) -> str:
     return f"`{name.replace('`', '``')}`"
 
 
+_ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
+_GLOB = re.compile(r"([\\*?\[\]{}])")
+
+
 def folder_values(path: str) -> dict[str, str | None]:
     """The partition values that the folders of a relative path name, as Hive writes them."""
     named = [part.partition("=") for part in path.split("/")[:-1] if "=" in part]
-    return {unquote(name): None if value == HIVE_NULL else unquote(value) for name, _, value in named}
+    return {_unescape(name): None if value == HIVE_NULL else _unescape(value) for name, _, value in named}
+
+
+def _literal(path: str) -> str:
+    """A file's path that Spark takes as it stands: a name with brackets would be read as a pattern of names.
+
+    Source: Hadoop, `FileSystem.globStatus`.
+    """
+    return _GLOB.sub(r"\\\1", path)
+
+
+def _unescape(text: str) -> str:
+    """A folder's name as Spark reads it: each escape is one character, not a byte of UTF-8.
+
+    Source: Spark, `ExternalCatalogUtils.unescapePathName`.
+    """
+    return _ESCAPE.sub(lambda found: chr(int(found[1], 16)), text)
 
 
 def read_pinned(spark: SparkSession, pinned: PinnedTable, *, native: bool = False) -> DataFrame:
@@ -51,7 +70,7 @@ def read_pinned(spark: SparkSession, pinned: PinnedTable, *, native: bool = Fals
         if pinned.schema:
             reader = reader.schema(StructType.fromJson(json.loads(pinned.schema)))
         try:
-            return reader.parquet(*pinned.paths)
+            return reader.parquet(*map(_literal, pinned.paths))
         except Exception as error:
             fault = _find_schema_fault(str(error))
             if fault is None:
@@ -60,7 +79,7 @@ def read_pinned(spark: SparkSession, pinned: PinnedTable, *, native: bool = Fals
     frame = spark.read.format("delta").option("versionAsOf", str(pinned.version)).load(pinned.location)
     if native and pinned.whole and _names_its_partitions(pinned, frame):
         files = spark.read.schema(frame.schema).option("basePath", pinned.location)
-        found = files.parquet(*[file.path for file in pinned.whole])  # partition columns come last
+        found = files.parquet(*[_literal(file.path) for file in pinned.whole])  # partition columns come last
         return found.select(*[quote(name) for name in frame.columns])
     return frame
 

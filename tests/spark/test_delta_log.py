@@ -216,7 +216,7 @@ def test_the_files_of_an_interval_are_those_that_spark_reads(
         frame = frame.where(pin.interval_condition(frame, interval, "day", "interval.column"))
     log = DeltaLog(spark, str(path))
     found = pin._replayed_files(log, log.snapshot(), frame, interval, "day")
-    asked = pin._delta_files(spark, log.snapshot(), frame)
+    asked = pin._delta_files(spark, log.snapshot(), frame, str(path))
     assert (None if found is None else "replayed") == by
     if found is not None:
         assert sorted(map(repr, found)) == sorted(map(repr, asked)) and (len(found) > 0) == (day != "2013-10-09")

@@ -222,14 +222,14 @@ TWO = (
     "input.on_duplicate_key=keep",
 )
 NOT_DIRECT: dict[str, tuple[Callable[[SmallJob, str], None], tuple[str, ...], str]] = {
-    "deletion_vectors": (lambda s, n: delta(s, n, "alter table {} set tblproperties ('delta.enableDeletionVectors' = 'true')", "delete from {} where id = 1"), ("output.passthrough=[]",), "no whole files hold the interval's rows"),
-    "column_mapping": (lambda s, n: delta(s, n, "alter table {} set tblproperties ('delta.columnMapping.mode' = 'name')", "alter table {} rename column late to later"), ("output.passthrough=[later]",), "no whole files hold the interval's rows"),
+    "deletion_vectors": (lambda s, n: delta(s, n, "alter table {} set tblproperties ('delta.enableDeletionVectors' = 'true')", "delete from {} where id = 1"), ("output.passthrough=[]",), "rows of its files are deleted by deletion vectors"),
+    "column_mapping": (lambda s, n: delta(s, n, "alter table {} set tblproperties ('delta.columnMapping.mode' = 'name')", "alter table {} rename column late to later"), ("output.passthrough=[later]",), "the table has columnMapping"),
     "char": (lambda s, n: delta(s, n, "alter table {} add column (code char(4))"), ("output.passthrough=[code]",), "a column is of type CHAR or VARCHAR"),
     "timestamps": (moments, ("output.passthrough=[at]",), "partition column 'at' is of type timestamp"),
     "legacy": (legacy_dates, ("input.format=parquet", "output.passthrough=[day]"), "a file has dates of an old calendar"),
     "other_case": (other_case, ("input.format=parquet",), "column 'b' differs in case in a file"),
     "other_types": (other_types, ("input.format=parquet",), "column 'b' has another type in a file"),
-    "part_of_a_file": (delta, ("interval={column: at, grain: day}",), "no whole files hold the interval's rows"),
+    "part_of_a_file": (delta, ("interval={column: at, grain: day}",), "'at' is no partition column"),
 }  # fmt: skip
 
 

@@ -542,6 +542,32 @@ CASES: dict[str, tuple[str, Expected]] = {
         make_text(engine="engine: {conf: {spark.comet.expression.Cast.allowIncompatible: 'true'}}"),
         [("protected", 6, "'spark.comet.expression.Cast.allowIncompatible' decides values or safety")],
     ),
+    "a setting that decides how old dates are read": (
+        make_text(engine="engine: {conf: {spark.sql.parquet.datetimeRebaseModeInRead: LEGACY}}"),
+        [("protected", 6, "'spark.sql.parquet.datetimeRebaseModeInRead' decides values or safety, which batchscore")],
+    ),
+    "a family of such settings": (
+        make_text(
+            engine="engine: {conf: {spark.sql.legacy.timeParserPolicy: LEGACY, spark.sql.shuffle.partitions: '9'}}"
+        ),
+        [("protected", 6, "'spark.sql.legacy.timeParserPolicy' decides values or safety")],
+    ),
+    "types of folders": (
+        make_text(engine="engine: {conf: {spark.sql.sources.partitionColumnTypeInference.enabled: 'false'}}"),
+        [("protected", 6, "'spark.sql.sources.partitionColumnTypeInference.enabled' decides values or safety")],
+    ),
+    "Comet switched off beside its job": (
+        make_text(engine="engine: {conf: {spark.comet.exec.enabled: 'false'}}"),
+        [("protected", 6, "'spark.comet.exec.enabled' decides values or safety")],
+    ),
+    "cores of a task": (
+        make_text(engine="engine: {conf: {spark.task.cpus: two}}"),
+        [("out-of-range", 6, "expected a whole number of cores from 1, such as '2'")],
+    ),
+    "no cores of a task": (
+        make_text(engine="engine: {conf: {spark.task.cpus: '0'}}"),
+        [("out-of-range", 6, "expected a whole number of cores from 1, such as '2'")],
+    ),
     "protected setting": (
         make_text(engine="engine: {conf: {spark.sql.ansi.enabled: 'false'}}"),
         [("protected", 6, "'spark.sql.ansi.enabled' decides values or safety")],
