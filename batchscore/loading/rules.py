@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from batchscore.config import IntervalConfig, JobConfig, LookupConfig
+from batchscore.config import InputConfig, IntervalConfig, JobConfig, LookupConfig
 from batchscore.errors import ConfigError
 from batchscore.intervals import Interval, parse_unit
 from batchscore.loading.expectations import find_expectation_faults
@@ -237,6 +237,12 @@ def _check_places(job: JobConfig) -> Iterator[Finding]:
     """Tables and files: paths or names where one is needed, no two outputs in one place, no output over an input."""
     taken = {job.input.table: "input.table"} | {t.table: f"lookups.{n}.table" for n, t in job.lookups.items()}
     taken = {_trim(place): key for place, key in taken.items()}
+    reads: dict[Path, InputConfig | LookupConfig] = {("input",): job.input}
+    reads |= {("lookups", name): lookup for name, lookup in job.lookups.items()}
+    for where, read in reads.items():
+        if read.format == "parquet" and "/" not in read.table and not has_reference(read.table) and read.table.strip():
+            what = f"expected a path with a '/', as './{read.table}'; a Parquet table has no catalog name"
+            yield Finding((*where, "table"), "not-a-path", what, reads=((*where, "format"),))
     for key in ("scores", "quarantine", "audit", "challenger", "differences"):
         place: str | None = getattr(job.output, key)
         if place is None:

@@ -578,6 +578,10 @@ CASES: dict[str, tuple[str, Expected]] = {
         make_text(output="output: {scores: scores}"),
         [("not-a-path", 5, "expected a path with a '/', as './scores'")],
     ),
+    "Parquet input without path": (
+        make_text(input="input: {table: flights, format: parquet, key: [id]}"),
+        [("not-a-path", 3, "expected a path with a '/', as './flights'; a Parquet table has no catalog name")],
+    ),
     "output over the input": (
         make_text(output="output: {scores: ./lake/flights/}"),
         [("collision", 5, "this is also `input.table`")],
