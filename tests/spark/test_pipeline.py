@@ -270,5 +270,5 @@ def test_imputed_and_nan_features_are_scored(small: SmallJob) -> None:
 
 def test_a_snapshot_takes_the_whole_table(small: SmallJob) -> None:
     small.write_rows([row(id=5, day="2013-12-31")])
-    record = small.run(None, "interval={grain: snapshot}")
+    record = small.run(None, "interval={grain: snapshot}", "output.scores=./whole")
     assert (record.interval, record.counts["scored"]) == ("snapshot", 2)

@@ -26,12 +26,8 @@ JOB = (
     "output.passthrough=[]",
     "interval.time_zone=UTC",
 )
-WAYS = {
-    "spark": ("engine.scan=spark",),
-    "workers": (),
-    "comet": ("engine.scan=spark", "engine.accelerator=comet"),
-    "comet, pages not verified": ("engine.scan=spark", "engine.accelerator=comet", "engine.verify_pages=false"),
-}
+SPARK = ("engine.scan=spark",)
+OTHERS = {"workers": (), "comet's own scan": (*SPARK, "engine.accelerator=comet", "engine.verify_pages=false")}
 DAYS = ("2013-10-01", "2013-10-02")
 HOURLY = "interval={column: at, grain: hour, time_zone: UTC}"
 DAILY = "interval={column: day, grain: day, time_zone: UTC}"
@@ -104,9 +100,11 @@ def test_an_interval_has_its_own_rows(name: str, small: SmallJob) -> None:
     path = small.folder / place
     path.parent.mkdir(exist_ok=True)
     make(small, path)
-    found = {way: scored(small, name, interval, *sets, f"input.table={path}", *own)[1] for way, own in WAYS.items()}
-    assert [row["id"] for row in found["spark"]] == [0, 3, 6]
-    assert all(rows == found["spark"] for rows in found.values())
+    sets = (*sets, f"input.table={path}")
+    expected = scored(small, name, interval, *sets, *SPARK)[1]
+    assert [row["id"] for row in expected] == [0, 3, 6]
+    for way, own in OTHERS.items():
+        assert (way, scored(small, name, interval, *sets, *own)[1]) == (way, expected)
 
 
 def scored(small: SmallJob, name: str, interval: str | None, *sets: str) -> tuple[RunRecord, list[dict[str, Any]]]:
@@ -138,7 +136,7 @@ def test_text_that_its_writer_held_in_a_dictionary_is_read_by_workers(small: Sma
     record, rows = scored(small, "dictionary", None, *sets)
     assert record.scan["by"] == "workers"
     assert [(row["c"], row["d"]) for row in rows] == [("x", "p"), ("y", "q"), (None, "r")]
-    assert rows == scored(small, "dictionary", None, *sets, "engine.scan=spark")[1]
+    assert rows == scored(small, "dictionary", None, *sets, *SPARK)[1]
 
 
 def test_an_empty_interval_says_so(small: SmallJob) -> None:

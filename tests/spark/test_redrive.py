@@ -72,6 +72,7 @@ def test_exactly_the_rows_that_pass_now_move(small: SmallJob) -> None:
     assert record["reason"] == "2 of 4 quarantined rows pass now"
 
 
+@pytest.mark.slow
 def test_a_second_redrive_moves_none_and_writes_nothing(small: SmallJob) -> None:
     small.write_suite(LOOSER)
     redrive(small.file)

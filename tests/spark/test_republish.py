@@ -147,7 +147,7 @@ def test_a_blocked_interval_says_why_and_stays_as_it_is(small: SmallJob) -> None
 
 
 def test_parquet_output_keeps_nothing_to_go_back_to(spark: SparkSession, tmp_path: Path) -> None:
-    small = make_small_job(spark, tmp_path, created=True)
+    small = make_small_job(spark, tmp_path)
     parquet = "output.format=parquet"
     first = small.run("2013-10-01", parquet)
     small.run("2013-10-01", parquet, force=True)
