@@ -66,7 +66,7 @@ _COMET_CONF = {
     "spark.comet.batchSize": _BATCH_ROWS,
 }
 # Its own functions differ from Java's in the last digit, and the same job would publish other scores. Java's part of it
-# computes them where `features.build.keep_exact` says so, else Spark.
+# computes them where `expressions.keep_exact` says so, else Spark.
 _INEXACT = (
     "Exp Expm1 Log Log10 Log2 Logarithm Pow Cbrt Sin Cos Tan Cot Sec Csc Asin Acos Atan Atan2 Sinh Cosh Tanh Asinh "
     "Acosh Atanh"
