@@ -196,7 +196,9 @@ def _build_session(engine: EngineConfig, conf: Mapping[str, str], delta: bool) -
         if cause is None:
             raise
         told = redact(str(cause.getMessage() or cause.getClass().getSimpleName()).splitlines()[0])[:_TOLD].rstrip(".")
-        raise SetupError(f"engine: expected settings with which Spark starts; it says: {told}. Mend them.") from error
+        raise SetupError(
+            f"engine: expected settings with which Spark starts; it says: {told}. Correct engine.master or engine.conf."
+        ) from error
 
 
 def redacted_settings(conf: Mapping[str, str]) -> str:

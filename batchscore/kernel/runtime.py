@@ -64,7 +64,7 @@ class Session:
     """
 
     _sessions: dict[int, Any]  # by the threads of a call, which ONNX Runtime fixes with the session
-    _build: Callable[[int], Any]
+    _build: Callable[[bytes, int], Any]
     threads: tuple[int, ...]
     providers: tuple[str, ...]
     build_s: float
@@ -77,12 +77,13 @@ class Session:
             self._probes[rows] = CallProbe(self.threads, (rows,) if rows else SIZES)
         return self._probes[rows]
 
-    def prepare(self, threads: int, kept: int | None) -> float | None:
+    def prepare(self, threads: int, kept: int | None, load_bytes: Callable[[], bytes]) -> float | None:
         """Make ready for calls with so many threads.
 
         Args:
             threads: Threads of the calls to come.
             kept: Those of a session to keep beside; any other is let go. None to keep that one alone.
+            load_bytes: Gives the model's bytes, which a session that is kept between tasks does not hold.
 
         Returns:
             Seconds that building a session took; None where there is one.
@@ -92,7 +93,7 @@ class Session:
             return None
         self._sessions = {count: one for count, one in self._sessions.items() if count == kept}
         started = time.perf_counter()
-        self._sessions[threads] = self._build(threads)
+        self._sessions[threads] = self._build(load_bytes(), threads)
         return time.perf_counter() - started
 
     def run(self, outputs: Sequence[str], feeds: Mapping[str, np.ndarray], threads: int) -> list[Any] | Refusal:
@@ -141,7 +142,7 @@ def get_session(
     model_bytes = _prove(load_bytes(), model_sha256)
     while len(_SESSIONS) >= spec.kept:
         _SESSIONS.popitem(last=False)
-    _SESSIONS[key] = _open(model_bytes, model_sha256, spec, address, load_bytes)
+    _SESSIONS[key] = _open(model_bytes, model_sha256, spec, address)
     return _SESSIONS[key], True
 
 
@@ -165,9 +166,7 @@ def available_providers() -> list[str]:
     return [str(provider) for provider in onnxruntime.get_available_providers()]
 
 
-def _open(
-    model_bytes: bytes, sha256: str, spec: SessionSpec, address: int | None, load_bytes: Callable[[], bytes]
-) -> Session:
+def _open(model_bytes: bytes, sha256: str, spec: SessionSpec, address: int | None) -> Session:
     providers = choose_providers(spec.device, onnxruntime.get_available_providers())
     gpu = _find_gpu(spec, address) if providers[0] != CPU else None
     if gpu is None and spec.device == "auto":
@@ -183,7 +182,7 @@ def _open(
     facts = {**describe_gpu(gpu or 0), **_libraries(), "address": str(gpu)} if on_gpu else {}
     return Session(
         _sessions={counts[0]: session},
-        _build=lambda threads: _build(_prove(load_bytes(), sha256), spec, asked, threads),
+        _build=lambda content, threads: _build(_prove(content, sha256), spec, asked, threads),
         threads=counts,
         providers=actual,
         build_s=time.perf_counter() - started,

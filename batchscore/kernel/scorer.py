@@ -85,7 +85,8 @@ class Scorer:
         probe = session.probe(self.model.batch or self._spec.batch_rows)
         probe.skip(rows)
         setting, best = probe.setting(), probe.best()
-        built_s = session.prepare(setting.threads, best.threads if best and not probe.chosen else None)
+        kept = best.threads if best and not probe.chosen else None
+        built_s = session.prepare(setting.threads, kept, self._load_bytes)
         if built_s is not None:
             self._tally.add_build(built_s)
         call, limit = partial(self._call, session, probe, setting), self._spec.max_failed_rows

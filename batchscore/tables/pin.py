@@ -133,7 +133,7 @@ def _why_parts(snapshot: Any, found: Sequence[_DeltaFile], column: str | None) -
         return f"the table has {', '.join(harmful)}"
     if any(one.vector for one in found):
         return "rows of its files are deleted by deletion vectors"
-    if any(urlsplit(one.path).scheme for one in found):
+    if any(_is_elsewhere(one.path) for one in found):
         return "a clone's files lie elsewhere"
     return "" if found else _EMPTY
 
@@ -208,7 +208,11 @@ def _delta_files(spark: SparkSession, snapshot: Any, frame: DataFrame, location:
 
 def _place_of(location: str, path: str) -> str:
     """Where a file lies that a table's log names: relative to the table, or, of a clone, wherever that is."""
-    return unquote(path) if urlsplit(path).scheme or path.startswith("/") else f"{location}/{unquote(path)}"
+    return unquote(path) if _is_elsewhere(path) else f"{location}/{unquote(path)}"
+
+
+def _is_elsewhere(path: str) -> bool:
+    return bool(urlsplit(path).scheme) or path.startswith("/")
 
 
 def _bare(path: str) -> str:
@@ -263,7 +267,8 @@ def _pin_parquet(
     if covered:
         pinned = replace(pinned, whole=_named_folders(entries, pinned.paths))
     else:
-        pinned = replace(pinned, parts=f"files are not in folders of one day each, such as '{column}=2026-01-31'")
+        cut = f"files are not in folders of one day each, such as '{column}=2026-01-31'"
+        pinned = replace(pinned, parts=cut if entries else _EMPTY)
     if interval is not None:
         pinned = replace(pinned, rows_at_most=_count_footers(pinned.paths))
     return _with_files(pinned, entries, None)

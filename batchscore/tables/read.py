@@ -18,14 +18,13 @@ if TYPE_CHECKING:
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 FOLDER_TYPES = frozenset({"string", "date", "tinyint", "smallint", "int", "bigint", "boolean"})
 
+_ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
+_GLOB = re.compile(r"([\\*?\[\]{}])")
+
 
 def quote(name: str) -> str:
     """A column name as a SQL identifier, whatever characters it holds."""
     return f"`{name.replace('`', '``')}`"
-
-
-_ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
-_GLOB = re.compile(r"([\\*?\[\]{}])")
 
 
 def folder_values(path: str) -> dict[str, str | None]:

@@ -68,6 +68,15 @@ def mapped(small: SmallJob, path: Path) -> None:
     small.spark.sql(f"alter table delta.`{path}` set tblproperties ('delta.columnMapping.mode' = 'name')")
 
 
+def cloned(small: SmallJob, path: Path) -> None:
+    """A clone's log names files of another folder, whole paths in it."""
+    source = path.with_name("cloned from")
+    convert(
+        small, source, "timestamp'2013-10-01 00:00:00' + make_dt_interval(0, cast(id % 3 as int))", "at", "timestamp"
+    )
+    small.spark.sql(f"create table delta.`{path}` shallow clone delta.`{source}`")
+
+
 def below(small: SmallJob, path: Path) -> None:
     """Written below a folder that is called as one of its own."""
     write(small, path, "date'2013-10-01' + cast(id % 3 as int)", "day")
@@ -88,6 +97,7 @@ CASES: dict[str, tuple[Callable[[SmallJob, Path], None], str, tuple[str, ...], s
     "hours": (hours, "hours", (HOURLY,), "2013-10-01T00"),
     "checkpoint": (checkpointed, "checkpoint", (DAILY,), DAYS[0]),
     "mapped": (mapped, "mapped", (DAILY,), DAYS[0]),
+    "cloned": (cloned, "cloned", (HOURLY,), "2013-10-01T00"),
     "below": (below, "day=2013-10-01/table", (DAILY, PLAIN), DAYS[0]),
     "escaped": (escaped, "escaped", (PLAIN, "interval={grain: snapshot}", "output.passthrough=[city]"), None),
     "bracketed": (bracketed, "bracketed", (PLAIN, "interval={grain: snapshot}"), None),
@@ -145,6 +155,10 @@ def test_an_empty_interval_says_so(small: SmallJob) -> None:
         f"create table delta.`{path}` (id bigint, a double, b int, day date) using delta partitioned by (day)"
     )
     record, _ = scored(small, "empty", DAYS[0], DAILY, f"input.table={path}")
+    assert (record.counts["read"], record.scan["why"]) == (0, "there are no rows")
+    files = small.folder / "day before"
+    write(small, files, "date'2013-09-30'", "day")
+    record, _ = scored(small, "before", DAYS[0], DAILY, PLAIN, f"input.table={files}")
     assert (record.counts["read"], record.scan["why"]) == (0, "there are no rows")
 
 
